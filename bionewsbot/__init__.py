@@ -1,0 +1,1 @@
+"""BioNewsBot: scheduling and task processing for biotech news analysis."""

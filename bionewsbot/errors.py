@@ -1,0 +1,71 @@
+"""Every exception of the scheduler, in one tree.
+
+A message names the place and the mend: it is what an operator reads at 3 a.m.
+"""
+
+
+class BioNewsBotError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ConfigurationError(BioNewsBotError):
+    """What somebody wrote (environment, YAML, timetable) is wrong; nothing was started or changed."""
+
+
+class SettingsError(ConfigurationError):
+    """One or more environment variables are wrong; the message lists all of them."""
+
+
+class CompaniesFileError(ConfigurationError):
+    """`companies.yaml` is missing or wrong; the message names file and line."""
+
+
+class TimetableError(ConfigurationError):
+    """`beat_schedule.py` is missing, empty or wrong; the message names the entry."""
+
+
+class RetryableError(BioNewsBotError):
+    """The same call may succeed later; the task is tried again.
+
+    `retry_after` is the number of seconds that the other side asked for, or None.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BackendUnavailable(RetryableError):
+    """The Backend API refused, timed out or answered 408, 425, 429 or 5xx."""
+
+
+class MalformedAnswer(RetryableError):
+    """The Backend API answered something that its contract doesn't allow; the message says where."""
+
+
+class PermanentError(BioNewsBotError):
+    """Trying again can't help; the target is given up on."""
+
+
+class BackendRefused(PermanentError):
+    """The Backend API answered with a 4xx that no retry mends; `status` is the HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AnalysisFailed(PermanentError):
+    """The backend ended an analysis as failed and said that a retry can't help."""
+
+
+class NotARun(PermanentError):
+    """A job's task was called outside a run: without the headers that name its occurrence."""
+
+
+class RunExists(BioNewsBotError):
+    """The occurrence already has a run."""
+
+
+class RunUnknown(BioNewsBotError):
+    """The ledger holds no such run."""

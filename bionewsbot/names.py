@@ -1,0 +1,20 @@
+"""The names that processes share: queues, tasks, message headers, Redis keys."""
+
+QUEUE_HIGH = "high"
+QUEUE_DEFAULT = "default"
+QUEUE_LOW = "low"
+WORKER_QUEUES = (QUEUE_HIGH, QUEUE_DEFAULT, QUEUE_LOW)
+"""In the order in which a worker serves them."""
+
+QUEUE_DEAD_LETTER = "dead_letter"
+"""Holds what was given up on; never declared to a worker, so that none can consume it."""
+
+DAILY_COMPANY_ANALYSIS = "bionewsbot.daily_company_analysis"
+HOURLY_QUICK_SCAN = "bionewsbot.hourly_quick_scan"
+ANALYZE_COMPANY = "bionewsbot.analyze_company"
+
+RUN_HEADER = "bionewsbot"
+"""Message header that carries a message's place in the ledger (run, target, generation)."""
+
+KEY_PREFIX = "bionewsbot:"
+"""Every Redis key of ours starts with this; RedBeat's own start with `redbeat:`."""

@@ -1,0 +1,349 @@
+"""The scheduler's only reader of the environment: validated, complete, frozen.
+
+All problems are reported at once, each with the variable, its value (secrets masked) and what is
+allowed. An empty variable counts as unset. A variable that holds a secret can also come from the
+file that `<NAME>_FILE` names.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from environs import Env
+from environs.exceptions import EnvError
+
+from bionewsbot.errors import SettingsError
+
+EMBEDDED_REDIS_PORT = 6390
+"""The embedded Redis' port: not 6379, so that it never meets a Redis that is already there."""
+
+RESULT_DB = 3
+"""Redis database of Celery's results where CELERY_RESULT_BACKEND is unset."""
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS = ("json", "text")
+ENVIRONMENTS = ("development", "staging", "production")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The scheduler's configuration. Durations are in seconds unless the name says otherwise."""
+
+    environment: str
+    config_dir: Path
+    """Folder of companies.yaml and the other YAML files."""
+
+    redis_host: str
+    redis_port: int
+    redis_username: str | None
+    redis_password: str | None
+    redis_tls: bool
+    redis_max_connections: int
+    """Most connections that one process opens to each Redis database."""
+    redis_scheduler_db: int
+    redis_celery_db: int
+    embedded_redis: bool
+
+    api_base_url: str
+    api_timeout: float
+    """Longest wait for the first byte of an answer beyond a long poll's own wait."""
+    api_key: str | None
+    embedded_backend: bool
+
+    daily_analysis_hour: int
+    weekly_report_day: str
+    weekly_report_hour: int
+    priority_companies: tuple[str, ...]
+    """Ids of companies that the quick scan takes besides those with `priority: high`."""
+
+    celery_broker_url: str
+    celery_result_backend: str
+    celery_worker_concurrency: int
+    celery_task_soft_time_limit: int
+    celery_task_time_limit: int
+
+    run_retention_days: int
+    """Days for which the ledger keeps a run after its start."""
+
+    prometheus_port: int
+    flower_port: int
+    health_check_port: int
+
+    archive_location: str
+    log_dir: Path
+    log_level: str
+    log_format: str
+
+    @property
+    def scheduler_redis_url(self) -> str:
+        """URL of the database that holds the schedule and the ledger (secrets included)."""
+        return _redis_url(
+            host=self.redis_host,
+            port=self.redis_port,
+            username=self.redis_username,
+            password=self.redis_password,
+            tls=self.redis_tls,
+            database=self.redis_scheduler_db,
+        )
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """Return this process' settings, read once from `.env` and the environment.
+
+    Raises SettingsError as `load` does.
+    """
+    return load()
+
+
+def load(dotenv: Path | None = None) -> Settings:
+    """Read `dotenv` (default: `.env` in the working directory), then the environment, which wins.
+
+    Raises SettingsError, which lists every variable that is wrong.
+    """
+    reader = _Reader()
+    path = dotenv if dotenv is not None else Path(".env")
+    if path.is_file():
+        reader.env.read_env(str(path), recurse=False)
+    return _read(reader)
+
+
+def _read(read: "_Reader") -> Settings:
+    embedded_redis = read.flag("EMBEDDED_REDIS", False)
+    embedded_backend = read.flag("EMBEDDED_BACKEND", False)
+    redis = {
+        "host": read.text("REDIS_HOST", "127.0.0.1" if embedded_redis else "localhost"),
+        "port": read.port("REDIS_PORT", EMBEDDED_REDIS_PORT if embedded_redis else 6379),
+        "username": read.text("REDIS_USERNAME", None),
+        "password": read.secret("REDIS_PASSWORD"),
+        "tls": read.flag("REDIS_TLS", False),
+    }
+    celery_db = read.integer("REDIS_CELERY_DB", 2, low=0, high=15)
+    scheduler_db = read.integer("REDIS_SCHEDULER_DB", 1, low=0, high=15)
+    soft_limit = read.integer("CELERY_TASK_SOFT_TIME_LIMIT", 600, low=1)
+    hard_limit = read.integer("CELERY_TASK_TIME_LIMIT", 900, low=2)
+    api_base_url = read.url("API_BASE_URL", "http://localhost:8000", ("http", "https"))
+    broker = read.secret_url("CELERY_BROKER_URL", ("redis", "rediss", "sentinel", "unix"))
+    results = read.secret_url("CELERY_RESULT_BACKEND", ("redis", "rediss", "sentinel", "unix"))
+
+    if embedded_redis and redis["host"] not in LOOPBACK_HOSTS:
+        read.refuse(
+            "REDIS_HOST",
+            "127.0.0.1 while EMBEDDED_REDIS=1 (set EMBEDDED_REDIS=0 to use a Redis of your own)",
+        )
+    if embedded_redis and redis["tls"]:
+        read.refuse("REDIS_TLS", "0 while EMBEDDED_REDIS=1 (the embedded server has no TLS)")
+    if embedded_backend and (urlsplit(api_base_url).hostname or "") not in LOOPBACK_HOSTS:
+        read.refuse(
+            "API_BASE_URL",
+            "an address on 127.0.0.1 while EMBEDDED_BACKEND=1 "
+            "(set EMBEDDED_BACKEND=0 to use a backend of your own)",
+        )
+    if scheduler_db == celery_db:
+        read.refuse("REDIS_CELERY_DB", f"another database than REDIS_SCHEDULER_DB={scheduler_db}")
+    if results is None and RESULT_DB in (scheduler_db, celery_db):
+        name = "REDIS_CELERY_DB" if celery_db == RESULT_DB else "REDIS_SCHEDULER_DB"
+        read.refuse(
+            name, f"not {RESULT_DB}, which holds the results (or set CELERY_RESULT_BACKEND)"
+        )
+    if soft_limit >= hard_limit:
+        read.refuse(
+            "CELERY_TASK_SOFT_TIME_LIMIT",
+            f"less than CELERY_TASK_TIME_LIMIT={hard_limit}, so that a task can still clean up",
+        )
+
+    settings = Settings(
+        environment=read.choice("ENVIRONMENT", "development", ENVIRONMENTS),
+        config_dir=Path(read.text("BIONEWSBOT_CONFIG_DIR", "config") or ""),
+        redis_host=redis["host"],
+        redis_port=redis["port"],
+        redis_username=redis["username"],
+        redis_password=redis["password"],
+        redis_tls=redis["tls"],
+        redis_max_connections=read.integer("REDIS_MAX_CONNECTIONS", 50, low=1, high=10_000),
+        redis_scheduler_db=scheduler_db,
+        redis_celery_db=celery_db,
+        embedded_redis=embedded_redis,
+        api_base_url=api_base_url.rstrip("/"),
+        api_timeout=read.integer("API_TIMEOUT", 30, low=1, high=3600),
+        api_key=read.secret("API_KEY"),
+        embedded_backend=embedded_backend,
+        daily_analysis_hour=read.integer("DAILY_ANALYSIS_HOUR", 6, low=0, high=23),
+        weekly_report_day=read.choice("WEEKLY_REPORT_DAY", "mon", DAYS),
+        weekly_report_hour=read.integer("WEEKLY_REPORT_HOUR", 8, low=0, high=23),
+        priority_companies=read.ids("PRIORITY_COMPANIES"),
+        celery_broker_url=broker or _redis_url(**redis, database=celery_db),
+        celery_result_backend=results or _redis_url(**redis, database=RESULT_DB),
+        celery_worker_concurrency=read.integer("CELERY_WORKER_CONCURRENCY", 4, low=1, high=1000),
+        celery_task_soft_time_limit=soft_limit,
+        celery_task_time_limit=hard_limit,
+        run_retention_days=read.integer("RUN_RETENTION_DAYS", 90, low=1, high=3650),
+        prometheus_port=read.port("PROMETHEUS_PORT", 9090),
+        flower_port=read.port("FLOWER_PORT", 5555),
+        health_check_port=read.port("HEALTH_CHECK_PORT", 8080),
+        archive_location=read.text("ARCHIVE_LOCATION", "/var/bionewsbot/archive"),
+        log_dir=Path(read.text("LOG_DIR", "/var/log/bionewsbot")),
+        log_level=read.choice("LOG_LEVEL", "INFO", LOG_LEVELS, fold=str.upper),
+        log_format=read.choice("LOG_FORMAT", "json", LOG_FORMATS),
+    )
+    read.finish()
+    return settings
+
+
+def _redis_url(
+    *, host: str, port: int, username: str | None, password: str | None, tls: bool, database: int
+) -> str:
+    login = ""
+    if username or password:
+        login = f"{quote(username or '', safe='')}:{quote(password or '', safe='')}@"
+    bracketed = f"[{host}]" if ":" in host else host
+    # kombu wants to be told how to check the certificate; "required" is the only safe answer.
+    query = "?ssl_cert_reqs=required" if tls else ""
+    return f"{'rediss' if tls else 'redis'}://{login}{bracketed}:{port}/{database}{query}"
+
+
+class _Reader:
+    """Reads variables through environs and collects what is wrong instead of raising."""
+
+    def __init__(self) -> None:
+        self.env = Env()
+        self._problems: dict[str, str] = {}
+        self._secrets: set[str] = set()
+
+    def text(self, name: str, default: str | None) -> Any:
+        """Return the variable as text, or the default."""
+        return self._raw(name) or default
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return a yes/no variable."""
+        return bool(self._parse(name, default, "1 or 0", self.env.bool))
+
+    def integer(self, name: str, default: int, *, low: int, high: int | None = None) -> int:
+        """Return a whole number within bounds (inclusive)."""
+        allowed = f"a whole number from {low}" + (f" to {high}" if high is not None else " up")
+
+        def within(value: int) -> bool:
+            return value >= low and (high is None or value <= high)
+
+        return int(self._parse(name, default, allowed, self.env.int, within))
+
+    def port(self, name: str, default: int) -> int:
+        """Return a TCP port."""
+        return self.integer(name, default, low=1, high=65535)
+
+    def choice(
+        self,
+        name: str,
+        default: str,
+        allowed: Sequence[str],
+        fold: Callable[[str], str] = str.lower,
+    ) -> str:
+        """Return one of a few words, in any case."""
+
+        text = "one of " + ", ".join(allowed)
+        value = self._parse(name, default, text, self.env.str, lambda word: fold(word) in allowed)
+        return fold(value)
+
+    def ids(self, name: str) -> tuple[str, ...]:
+        """Return a comma-separated list of company ids."""
+
+        def parse(key: str) -> list[str]:
+            return [word.strip() for word in self.env.list(key)]
+
+        def well_formed(values: list[str]) -> bool:
+            return all(re.fullmatch(r"[A-Za-z0-9._-]+", value) for value in values)
+
+        allowed = "company ids separated by commas, such as GILD,MRNA"
+        return tuple(self._parse(name, [], allowed, parse, well_formed))
+
+    def url(self, name: str, default: str, schemes: Sequence[str]) -> str:
+        """Return a URL with one of the schemes and a host."""
+        allowed = "a URL such as " + default
+        return str(self._parse(name, default, allowed, self.env.str, _is_url(schemes)))
+
+    def secret_url(self, name: str, schemes: Sequence[str]) -> str | None:
+        """Return a URL that may hold a password, from the variable or its file; None if unset."""
+        value = self.secret(name)
+        if value is not None and not _is_url(schemes)(value):
+            self.refuse(name, f"a URL that starts with {', '.join(s + '://' for s in schemes)}")
+        return value
+
+    def secret(self, name: str) -> str | None:
+        """Return a secret from the variable or from the file named by `<name>_FILE`."""
+        self._secrets.add(name)
+        value, path = self._raw(name), self._raw(f"{name}_FILE")
+        if path is None:
+            return value
+        if value is not None:
+            self.refuse(name, f"unset where {name}_FILE is set: give one of the two")
+            return None
+        try:
+            return Path(path).read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            self.refuse(f"{name}_FILE", f"the path of a readable file ({reason})")
+            return None
+
+    def refuse(self, name: str, allowed: str) -> None:
+        """Put a variable on the list of what is wrong."""
+        self._problems.setdefault(name, allowed)
+
+    def finish(self) -> None:
+        """Raise SettingsError if anything was wrong."""
+        if self._problems:
+            lines = [
+                f"  {name}={self._shown(name)}: must be {allowed}"
+                for name, allowed in sorted(self._problems.items())
+            ]
+            raise SettingsError(
+                "These settings are wrong (environment or .env); nothing was started:\n"
+                + "\n".join(lines)
+            )
+
+    def _raw(self, name: str) -> str | None:
+        # Empty means unset: compose files and .env templates pass "NAME=" for "not given".
+        return os.environ.get(name) or None
+
+    def _parse(
+        self,
+        name: str,
+        default: Any,
+        allowed: str,
+        parse: Callable[[str], Any],
+        valid: Callable[[Any], bool] = lambda value: True,
+    ) -> Any:
+        if self._raw(name) is None:
+            return default
+        try:
+            value = parse(name)
+        except EnvError:
+            value = None
+        if value is None or not valid(value):
+            self.refuse(name, allowed)
+            return default
+        return value
+
+    def _shown(self, name: str) -> str:
+        value = os.environ.get(name, "")
+        if name in self._secrets and value:
+            return "***"
+        return re.sub(r"//[^/@]*@", "//***@", value) or "(unset)"
+
+
+def _is_url(schemes: Sequence[str]) -> Callable[[str], bool]:
+    def check(value: str) -> bool:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port  # raises ValueError where it isn't a port
+        except ValueError:
+            return False
+        return parts.scheme in schemes and bool(parts.netloc or parts.path)
+
+    return check
