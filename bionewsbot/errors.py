@@ -9,7 +9,7 @@ class BioNewsBotError(Exception):
 
 
 class ConfigurationError(BioNewsBotError):
-    """What somebody wrote (environment, YAML, timetable) is wrong; nothing was started or changed."""
+    """Environment, YAML or timetable is wrong; nothing was started or changed."""
 
 
 class SettingsError(ConfigurationError):
@@ -40,7 +40,7 @@ class BackendUnavailable(RetryableError):
 
 
 class MalformedAnswer(RetryableError):
-    """The Backend API answered something that its contract doesn't allow; the message says where."""
+    """The Backend API's answer breaks its contract; the message says where."""
 
 
 class PermanentError(BioNewsBotError):
@@ -48,7 +48,7 @@ class PermanentError(BioNewsBotError):
 
 
 class BackendRefused(PermanentError):
-    """The Backend API answered with a 4xx that no retry mends; `status` is the HTTP status."""
+    """The Backend API answered with a 4xx that no retry mends; `status` is its status."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)

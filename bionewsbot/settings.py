@@ -8,7 +8,7 @@ file that `<NAME>_FILE` names.
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Settings:
     redis_host: str
     redis_port: int
     redis_username: str | None
-    redis_password: str | None
+    redis_password: str | None = field(repr=False)
     redis_tls: bool
     redis_max_connections: int
     """Most connections that one process opens to each Redis database."""
@@ -54,7 +54,7 @@ class Settings:
     api_base_url: str
     api_timeout: float
     """Longest wait for the first byte of an answer beyond a long poll's own wait."""
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     embedded_backend: bool
 
     daily_analysis_hour: int
@@ -63,8 +63,8 @@ class Settings:
     priority_companies: tuple[str, ...]
     """Ids of companies that the quick scan takes besides those with `priority: high`."""
 
-    celery_broker_url: str
-    celery_result_backend: str
+    celery_broker_url: str = field(repr=False)
+    celery_result_backend: str = field(repr=False)
     celery_worker_concurrency: int
     celery_task_soft_time_limit: int
     celery_task_time_limit: int
@@ -248,8 +248,11 @@ class _Reader:
         """Return one of a few words, in any case."""
 
         text = "one of " + ", ".join(allowed)
-        value = self._parse(name, default, text, self.env.str, lambda word: fold(word) in allowed)
-        return fold(value)
+
+        def known(word: str) -> bool:
+            return fold(word) in allowed
+
+        return fold(self._parse(name, default, text, self.env.str, known))
 
     def ids(self, name: str) -> tuple[str, ...]:
         """Return a comma-separated list of company ids."""
