@@ -1,0 +1,45 @@
+"""Errors as the user of a command sees them: the message on stderr, an exit code, no traceback."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import click
+
+from bionewsbot.errors import BioNewsBotError, ConfigurationError
+
+EXIT_FAILED = 1
+"""The command was right, but what it asked for failed (such as a backend that is down)."""
+
+EXIT_MISCONFIGURED = 2
+"""Environment, YAML or timetable is wrong: as with click's own usage errors, edit and try again."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class CommandFailed(click.ClickException):
+    """Ends a command: click prints `Error: <message>` on stderr and exits with `exit_code`."""
+
+    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Make a command end with the message and exit code of the BioNewsBotError that it raises.
+
+    Goes directly above the function, below click's decorators. Any other exception is a defect of
+    ours and keeps its traceback.
+    """
+
+    @wraps(command)
+    def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except ConfigurationError as error:
+            raise CommandFailed(str(error), exit_code=EXIT_MISCONFIGURED) from error
+        except BioNewsBotError as error:
+            raise CommandFailed(str(error)) from error
+
+    return reporting
