@@ -69,3 +69,7 @@ class RunExists(BioNewsBotError):
 
 class RunUnknown(BioNewsBotError):
     """The ledger holds no such run."""
+
+
+class LedgerLimit(PermanentError):
+    """A run is larger than the ledger takes."""

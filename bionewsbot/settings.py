@@ -258,7 +258,8 @@ class _Reader:
         """Return a comma-separated list of company ids."""
 
         def parse(key: str) -> list[str]:
-            return [word.strip() for word in self.env.list(key)]
+            words: list[str] = self.env.list(key)
+            return [word.strip() for word in words]
 
         def well_formed(values: list[str]) -> bool:
             return all(re.fullmatch(r"[A-Za-z0-9._-]+", value) for value in values)
