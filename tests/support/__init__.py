@@ -1,0 +1,1 @@
+"""What several test modules share; each module here is loaded by tests/conftest.py."""

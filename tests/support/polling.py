@@ -1,0 +1,25 @@
+"""Waiting for a condition, with a deadline: the tests' only way to wait."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_INTERVAL = 0.02
+"""Seconds between two looks: short beside any condition that a test waits for."""
+
+
+def wait_until(condition: Callable[[], T], what: str, *, seconds: float = 20.0) -> T:
+    """Return `condition()` as soon as it is truthy.
+
+    Raises AssertionError that names `what` when it isn't within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(POLL_INTERVAL)
