@@ -21,9 +21,13 @@ R = TypeVar("R")
 class CommandFailed(click.ClickException):
     """Ends a command: click prints `Error: <message>` on stderr and exits with `exit_code`."""
 
-    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = EXIT_FAILED
+
+
+class CommandMisconfigured(CommandFailed):
+    """The same, with the exit code that says: edit the configuration and try again."""
+
+    exit_code = EXIT_MISCONFIGURED
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -38,7 +42,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except ConfigurationError as error:
-            raise CommandFailed(str(error), exit_code=EXIT_MISCONFIGURED) from error
+            raise CommandMisconfigured(str(error)) from error
         except BioNewsBotError as error:
             raise CommandFailed(str(error)) from error
 
