@@ -70,7 +70,9 @@ class Settings:
     celery_task_time_limit: int
 
     run_retention_days: int
-    """Days for which the ledger keeps a run after its start."""
+    """Days for which the ledger keeps a run after its end."""
+    run_lease_seconds: int
+    """How long a task counts as alive without a sign of life; workers give three in that time."""
 
     prometheus_port: int
     flower_port: int
@@ -185,6 +187,8 @@ def _read(read: "_Reader") -> Settings:
         celery_task_soft_time_limit=soft_limit,
         celery_task_time_limit=hard_limit,
         run_retention_days=read.integer("RUN_RETENTION_DAYS", 90, low=1, high=3650),
+        # Ten seconds: a killed worker's task runs again within 15 s, a paused one is not doubled.
+        run_lease_seconds=read.integer("RUN_LEASE_SECONDS", 10, low=3, high=3600),
         prometheus_port=read.port("PROMETHEUS_PORT", 9090),
         flower_port=read.port("FLOWER_PORT", 5555),
         health_check_port=read.port("HEALTH_CHECK_PORT", 8080),

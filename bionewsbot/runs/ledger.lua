@@ -178,6 +178,7 @@ function operations.sent()
       if item.begun_by ~= send.task_id then
         item.state = 'sent'
         item.task_id = send.task_id
+        item.alive = false
         lease(send.target, arg.lease)
       end
       store_item(send.target, item)
@@ -236,27 +237,25 @@ function operations.finish()
   return {'recorded', end_run_if_complete()}
 end
 
--- Gives a suspect (an item whose lease ran out) to the reconciler, or clears what is settled.
-function operations.suspect()
-  local item = load_item(arg.target)
-  arg.generation = number('generation')
-  if settled(item) then
-    redis.call('ZREM', leases, lease_name(arg.target))
-    return ''
+-- Items whose lease ran out, for the reconciler; those that are settled are cleared on the way.
+function operations.suspects()
+  local found = {}
+  for _, name in ipairs(redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, arg.limit)) do
+    local bar = string.find(name, '|', 1, true)
+    arg.run_id = string.sub(name, 1, bar - 1)
+    local target = string.sub(name, bar + 1)
+    run, items = arg.prefix .. 'run:' .. arg.run_id, arg.prefix .. 'items:' .. arg.run_id
+    arg.generation = number('generation')
+    local item = load_item(target)
+    if settled(item) then
+      redis.call('ZREM', leases, name)
+    else
+      item.run_id, item.target, item.generation = arg.run_id, target, arg.generation
+      item.start_by = tonumber(field('start_by'))
+      table.insert(found, item)
+    end
   end
-  local until_when = tonumber(redis.call('ZSCORE', leases, lease_name(arg.target)) or 0)
-  if until_when > now then
-    return ''
-  end
-  item.target = arg.target
-  item.generation = arg.generation
-  item.start_by = tonumber(field('start_by'))
-  return cjson.encode(item)
-end
-
-function operations.postpone()
-  redis.call('ZADD', leases, 'XX', now + arg.lease, lease_name(arg.target))
-  return 1
+  return #found > 0 and cjson.encode(found) or '[]'
 end
 
 function operations.cancel()

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 from redis import Redis
+from redis.lock import Lock
 
 from bionewsbot import settings as settings_module
 from bionewsbot.celeryconfig import connect_redis
@@ -27,8 +28,8 @@ from bionewsbot.runs.model import (
     parse_time,
 )
 
-LEASE_SECONDS = 30.0
-"""How long an item counts as alive without a sign of life; a worker gives one every 10 s."""
+QUEUED_LEASES = 6
+"""A message that waits gets this many leases before it is looked for in its queue."""
 
 MAX_TARGETS = 20_000
 """Most targets of one run: about 10 MB of items in Redis, ten times the largest portfolio."""
@@ -70,10 +71,16 @@ class Ledger:
         redis: Redis,
         *,
         retention_days: int,
+        lease_seconds: float,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """Use `redis` (answers decoded); `clock` gives epoch seconds, default Redis' own clock."""
+        """Use `redis` (answers decoded); `clock` gives epoch seconds, default Redis' own clock.
+
+        An item counts as alive for `lease_seconds` after each sign of life.
+        """
         self._redis = redis
+        self._lease = lease_seconds
+        self._queued_lease = lease_seconds * QUEUED_LEASES
         self._retention = retention_days * _SECONDS_PER_DAY
         self._clock = clock
         source = files(__package__).joinpath("ledger.lua").read_text(encoding="utf-8")
@@ -118,7 +125,7 @@ class Ledger:
             retention=self._retention,
             again=again,
             keep_generations=KEEP_GENERATIONS,
-            lease=LEASE_SECONDS,
+            lease=self._queued_lease,
         )
         if verdict == "exists":
             mend = (
@@ -149,7 +156,7 @@ class Ledger:
             for message in targets
         ]
         verdict, unsent = self._call(
-            "fan_out", job.run_id, generation=job.generation, targets=rows, lease=LEASE_SECONDS
+            "fan_out", job.run_id, generation=job.generation, targets=rows, lease=self._queued_lease
         )
         waiting = tuple(_message(row["target"], row) for row in json.loads(unsent))
         return Verdict(verdict), waiting
@@ -157,7 +164,7 @@ class Ledger:
     def sent(self, run_id: str, generation: int, sends: Iterable[tuple[str, str]]) -> None:
         """Record that messages were sent: pairs of target and task id."""
         rows = [{"target": target, "task_id": task_id} for target, task_id in sends]
-        self._call("sent", run_id, generation=generation, sends=rows, lease=LEASE_SECONDS)
+        self._call("sent", run_id, generation=generation, sends=rows, lease=self._queued_lease)
 
     def begin(self, address: Address, *, task_id: str, worker: str) -> Verdict:
         """Ask to begin an item. Anything but GO: there is nothing to do, drop the message."""
@@ -169,16 +176,13 @@ class Ledger:
                 generation=address.generation,
                 task_id=task_id,
                 worker=worker,
-                lease=LEASE_SECONDS,
+                lease=self._lease,
             )
         )
 
     def alive(self, addresses: Iterable[Address]) -> None:
         """Renew the leases of items that somebody works on."""
-        until = self.now() + LEASE_SECONDS
-        leases = {f"{address.run_id}|{address.target}": until for address in addresses}
-        if leases:
-            self._redis.zadd(_key("leases"), leases, xx=True)
+        self._renew(addresses, self._lease)
 
     def pause(self, address: Address, *, seconds: float, error: str) -> None:
         """Record that an item waits `seconds` for its next attempt, after `error`."""
@@ -187,7 +191,7 @@ class Ledger:
             address.run_id,
             target=address.target,
             generation=address.generation,
-            lease=seconds + LEASE_SECONDS,
+            lease=seconds + self._queued_lease,
             error=error[:MAX_ERROR_LENGTH],
         )
 
@@ -219,7 +223,7 @@ class Ledger:
     def overdue(self) -> list[str]:
         """Return the ids of running runs that are past their deadline."""
         found = self._redis.zrangebyscore(_key("open"), "-inf", self.now())
-        return [str(run_id) for run_id in cast(list[str], found)]
+        return cast(list[str], found)
 
     def end_overdue(self, run_id: str) -> str | None:
         """Fail what is left of a run past its deadline; returns the final status if it ended."""
@@ -228,18 +232,15 @@ class Ledger:
 
     def suspects(self, limit: int) -> list[Suspect]:
         """Return up to `limit` items whose lease ran out; settled ones are cleared on the way."""
-        names = self._redis.zrangebyscore(_key("leases"), "-inf", self.now(), start=0, num=limit)
-        found = []
-        for name in cast(list[str], names):
-            run_id, _, target = name.partition("|")
-            text = self._call("suspect", run_id, target=target)
-            if text:
-                found.append(_suspect(run_id, json.loads(text)))
-        return found
+        return [_suspect(row) for row in json.loads(self._call("suspects", "", limit=limit))]
 
-    def postpone(self, address: Address) -> None:
-        """Let a suspect be for one more lease: its message still waits in its queue."""
-        self._call("postpone", address.run_id, target=address.target, lease=LEASE_SECONDS)
+    def postpone(self, addresses: Iterable[Address]) -> None:
+        """Let suspects be for a while: their messages still wait in their queues."""
+        self._renew(addresses, self._queued_lease)
+
+    def lock(self, name: str, *, seconds: float) -> Lock:
+        """Return a lock that one process holds at a time, for `seconds` at most."""
+        return Lock(self._redis, name, timeout=seconds)
 
     def get(self, run_id: str) -> Run:
         """Return a run. Raises RunUnknown."""
@@ -285,6 +286,12 @@ class Ledger:
         )
         return Verdict(verdict), status or None
 
+    def _renew(self, addresses: Iterable[Address], seconds: float) -> None:
+        until = self.now() + seconds
+        leases = {f"{address.run_id}|{address.target}": until for address in addresses}
+        if leases:
+            self._redis.zadd(_key("leases"), leases, xx=True)
+
     def _call(self, operation: str, run_id: str, **argument: Any) -> Any:
         given = {name: value for name, value in argument.items() if value is not None}
         return self._script(
@@ -298,7 +305,7 @@ class Ledger:
             args=[
                 operation,
                 "" if self._clock is None else repr(self._clock()),
-                json.dumps({"run_id": run_id, **given}),
+                json.dumps({"prefix": KEY_PREFIX, "run_id": run_id, **given}),
             ],
         )
 
@@ -307,7 +314,11 @@ class Ledger:
 def ledger() -> Ledger:
     """Return this process' ledger, made from its settings."""
     settings = settings_module.current()
-    return Ledger(connect_redis(settings), retention_days=settings.run_retention_days)
+    return Ledger(
+        connect_redis(settings),
+        retention_days=settings.run_retention_days,
+        lease_seconds=settings.run_lease_seconds,
+    )
 
 
 def _key(kind: str, run_id: str | None = None) -> str:
@@ -322,9 +333,9 @@ def _message(target: str, row: Mapping[str, Any]) -> Message:
     return Message(target, row["task"], row["queue"], json.loads(row["kwargs"]))
 
 
-def _suspect(run_id: str, row: Mapping[str, Any]) -> Suspect:
+def _suspect(row: Mapping[str, Any]) -> Suspect:
     return Suspect(
-        address=Address(run_id, row["target"], int(row["generation"])),
+        address=Address(row["run_id"], row["target"], int(row["generation"])),
         message=_message(row["target"], row),
         task_id=row.get("task_id"),
         sends=int(row["sends"]),

@@ -1,0 +1,33 @@
+"""The Celery app (`celery -A bionewsbot ...`): composition, nothing else."""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+from bionewsbot import logs
+from bionewsbot import settings as settings_module
+from bionewsbot.celeryconfig import celery_config
+from bionewsbot.errors import SettingsError
+from bionewsbot.runs.reconciler import ReconcilerStep
+
+
+def create_app() -> Celery:
+    """Compose the app. Raises SystemExit with the list of wrong settings, if there are any."""
+    try:
+        settings = settings_module.current()
+    except SettingsError as error:
+        # Celery's command line prints a traceback for any other exception.
+        raise SystemExit(str(error)) from error
+    app = Celery("bionewsbot", task_cls="bionewsbot.tasks.base:CheckedTask")
+    app.config_from_object(celery_config(settings))
+    app.steps["worker"].add(ReconcilerStep)
+    return app
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    logs.configure(settings_module.current())
+
+
+app = create_app()

@@ -1,0 +1,129 @@
+"""Sends again what should be running and isn't, and closes runs past their deadline.
+
+A Redis broker can lose a message that it has just handed out, and a dead worker takes its messages
+with it: the ledger alone knows what should be happening. See docs/ledger.md.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from typing import Any
+
+from celery import Celery, bootsteps
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from bionewsbot import settings as settings_module
+from bionewsbot.names import KEY_PREFIX
+from bionewsbot.runs.broker import waiting_task_ids
+from bionewsbot.runs.dispatch import send
+from bionewsbot.runs.heartbeat import BEATS_PER_LEASE
+from bionewsbot.runs.ledger import Ledger, ledger
+from bionewsbot.runs.model import JOB, Suspect
+
+logger = logging.getLogger(__name__)
+
+MAX_SENDS = 5
+"""Sends of one item before it is given up on: one that kills its worker must not go on for ever."""
+
+MAX_SUSPECTS = 5000
+"""Items looked at in one pass, so that a pass over the largest run takes a second or two."""
+
+_LOCK = f"{KEY_PREFIX}reconciler"
+_LOCK_SECONDS = 60
+
+
+def reconcile(app: Celery, ledger: Ledger) -> int:
+    """Make one pass; returns how many messages were sent again.
+
+    Raises redis.RedisError or kombu's OperationalError if Redis is away.
+    """
+    for run_id in ledger.overdue():
+        status = ledger.end_overdue(run_id)
+        if status:
+            logger.error("run_overdue", extra={"run_id": run_id, "status": status})
+    by_queue: dict[str, list[Suspect]] = defaultdict(list)
+    now = ledger.now()
+    for suspect in ledger.suspects(MAX_SUSPECTS):
+        if not _missed(ledger, suspect, now):
+            by_queue[suspect.message.queue].append(suspect)
+    return sum(_reconcile_queue(app, ledger, queue, by_queue[queue]) for queue in by_queue)
+
+
+def _missed(ledger: Ledger, suspect: Suspect, now: float) -> bool:
+    if suspect.address.target != JOB or suspect.begun:
+        return False
+    if suspect.start_by is None or now <= suspect.start_by:
+        return False
+    run_id = suspect.address.run_id
+    if ledger.miss(run_id, "no worker started it before its starting deadline"):
+        logger.error("run_missed", extra={"run_id": run_id})
+    return True
+
+
+def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Suspect]) -> int:
+    waiting = waiting_task_ids(app, queue)
+    ledger.postpone(suspect.address for suspect in suspects if suspect.task_id in waiting)
+    sent = 0
+    for suspect in suspects:
+        if suspect.task_id in waiting:
+            continue
+        address = suspect.address
+        fields = {"run_id": address.run_id, "target": address.target, "sends": suspect.sends}
+        if suspect.sends >= MAX_SENDS:
+            ledger.fail(address, f"lost or killed its worker {suspect.sends} times")
+            logger.error("target_given_up", extra=fields)
+            continue
+        task_id = send(app, address, suspect.message)
+        ledger.sent(address.run_id, address.generation, [(address.target, task_id)])
+        logger.warning("target_sent_again", extra=fields)
+        sent += 1
+    return sent
+
+
+class ReconcilerStep(bootsteps.StartStopStep):
+    """Runs the reconciler beside a worker; a lock in Redis lets one of all workers do it."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, parent: Any) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(
+            target=self._run, args=(parent.app,), name="ledger-reconciler", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, parent: Any) -> None:
+        """End the thread; a pass that is under way is finished."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=_LOCK_SECONDS)
+
+    terminate = stop
+
+    def _run(self, app: Celery) -> None:
+        interval = settings_module.current().run_lease_seconds / BEATS_PER_LEASE
+        while not self._stopped.wait(interval):
+            try:
+                run_once(app, ledger())
+            except (RedisError, OperationalError) as error:
+                logger.warning("reconciler_waits_for_redis", extra={"error": str(error)})
+            except Exception:
+                # A thread that ended here would end silently what keeps runs whole.
+                logger.exception("reconciler_failed")
+
+
+def run_once(app: Celery, ledger: Ledger) -> bool:
+    """Make one pass unless another process is at it; returns whether it was made."""
+    lock = ledger.lock(_LOCK, seconds=_LOCK_SECONDS)
+    if not lock.acquire(blocking=False):
+        return False
+    try:
+        reconcile(app, ledger)
+    finally:
+        if lock.owned():
+            lock.release()
+    return True

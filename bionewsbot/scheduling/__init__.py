@@ -1,0 +1,1 @@
+"""From the timetable to runs: RedBeat keeps the schedule, the ledger its occurrences."""

@@ -1,0 +1,172 @@
+"""The analysis jobs: select companies, fan out, and have each analysed by the Backend API."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from bionewsbot import logs, names
+from bionewsbot import settings as settings_module
+from bionewsbot.api.client import BackendClient
+from bionewsbot.api.models import Analysis, Finding, NewAlert, NewInsight
+from bionewsbot.companies import Company, load_companies
+from bionewsbot.errors import AnalysisFailed, BackendUnavailable, CollectionMissing
+from bionewsbot.runs.model import Message
+from bionewsbot.tasks.base import FanOut, RunTask, run_task
+
+logger = logging.getLogger(__name__)
+
+DAILY = "daily"
+QUICK_SCAN = "quick_scan"
+
+QUEUE_OF_PRIORITY = {
+    "high": names.QUEUE_HIGH,
+    "medium": names.QUEUE_DEFAULT,
+    "low": names.QUEUE_LOW,
+}
+
+ALERTING_SEVERITIES = ("medium", "high", "critical")
+"""Severities that alert, whether the finding is good or bad news; `low` is routine."""
+
+LONG_POLL = 25.0
+"""Seconds for which the backend holds an answer: the most that the contract allows."""
+
+POLL_PAUSE = 1.0
+"""Shortest time between two polls, in case a backend answers at once instead of waiting."""
+
+
+@lru_cache(maxsize=1)
+def backend() -> BackendClient:
+    """Return this process' client of the Backend API, made from its settings."""
+    return BackendClient.from_settings(
+        settings_module.current(), request_id=lambda: logs.current_context().get("request_id")
+    )
+
+
+@run_task(names.DAILY_COMPANY_ANALYSIS)
+def daily_company_analysis(self: RunTask) -> FanOut:
+    """Select all active companies and have each analysed."""
+    return _fan_out(active_companies(), DAILY)
+
+
+@run_task(names.HOURLY_QUICK_SCAN)
+def hourly_quick_scan(self: RunTask) -> FanOut:
+    """Select the companies that matter most (`priority: high`, PRIORITY_COMPANIES) and scan them.
+
+    Every target goes to the queue `high`: a scan that waits behind the daily analysis is late.
+    """
+    chosen = settings_module.current().priority_companies
+    companies = [
+        company
+        for company in active_companies()
+        if company.priority == "high" or company.id in chosen
+    ]
+    return _fan_out(companies, QUICK_SCAN, queue=names.QUEUE_HIGH)
+
+
+@run_task(names.ANALYZE_COMPANY)
+def analyze_company(self: RunTask, company_id: str, analysis_type: str) -> dict[str, int]:
+    """Have one company analysed and store what was found; returns totals for the run."""
+    started = time.monotonic()
+    occurrence = self.address.occurrence
+    key = f"{occurrence.run_id}/{company_id}"
+    analysis = backend().start_analysis(
+        company_id=company_id,
+        type=analysis_type,
+        scheduled_for=occurrence.scheduled_for,
+        idempotency_key=key,
+    )
+    limit = settings_module.current().celery_task_soft_time_limit
+    analysis = await_end(backend(), analysis, give_up_at=started + limit)
+    if analysis.status == "failed":
+        raise _failure(analysis)
+    insights, alerts = store_findings(backend(), analysis, key)
+    sources_failed = sum(source.status == "failed" for source in analysis.sources)
+    logger.info(
+        "company_analysis_complete",
+        extra={
+            "company_id": company_id,
+            "duration": round(time.monotonic() - started, 3),
+            "insights_count": insights,
+            "alerts_count": alerts,
+            "sources_failed": sources_failed,
+        },
+    )
+    return {"insights": insights, "alerts": alerts, "sources_failed": sources_failed}
+
+
+def active_companies() -> list[Company]:
+    """Return the companies to analyse: the backend's, or the file's where it serves none.
+
+    Raises RetryableError, BackendRefused or CompaniesFileError.
+    """
+    try:
+        return list(backend().companies(status="active"))
+    except CollectionMissing:
+        path = settings_module.current().config_dir / "companies.yaml"
+        logger.info("companies_read_from_file", extra={"path": str(path)})
+        return [company for company in load_companies(path) if company.status == "active"]
+
+
+def await_end(
+    client: BackendClient,
+    analysis: Analysis,
+    *,
+    give_up_at: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Analysis:
+    """Poll until the analysis has ended. Raises BackendUnavailable at `give_up_at` (of `clock`)."""
+    while not analysis.ended:
+        asked_at = clock()
+        if asked_at >= give_up_at:
+            raise BackendUnavailable(f"analysis {analysis.id} is still {analysis.status}")
+        analysis = client.analysis(analysis.id, wait=min(LONG_POLL, give_up_at - asked_at))
+        took = clock() - asked_at
+        if not analysis.ended and took < POLL_PAUSE:
+            sleep(POLL_PAUSE - took)
+    return analysis
+
+
+def store_findings(client: BackendClient, analysis: Analysis, key: str) -> tuple[int, int]:
+    """Store an insight for each finding and an alert for each significant one; returns the counts.
+
+    The counts are of findings, not of new rows: a second delivery of the message counts the same.
+    """
+    alerting = [f for f in analysis.findings if f.severity in ALERTING_SEVERITIES]
+    for finding in analysis.findings:
+        insight = NewInsight.of(analysis, finding)
+        client.store_insight(insight, idempotency_key=_key(key, analysis, "insight", finding))
+    for finding in alerting:
+        alert = NewAlert.of(analysis, finding)
+        client.store_alert(alert, idempotency_key=_key(key, analysis, "alert", finding))
+    return len(analysis.findings), len(alerting)
+
+
+def _key(key: str, analysis: Analysis, kind: str, finding: Finding) -> str:
+    # A digest, since a story's id may hold what a header may not; the attempt, since a second
+    # attempt at an analysis may describe the same story in other words.
+    story = hashlib.sha256(f"{finding.story_id}\n{finding.type}".encode()).hexdigest()[:32]
+    return f"{key}/{analysis.attempt}/{kind}/{story}"
+
+
+def _failure(analysis: Analysis) -> Exception:
+    error = analysis.error
+    said = f"{error.code}: {error.message}" if error else "no reason given"
+    text = f"analysis {analysis.id} of {analysis.company_id} failed: {said}"
+    return BackendUnavailable(text) if error and error.retryable else AnalysisFailed(text)
+
+
+def _fan_out(companies: Iterable[Company], analysis_type: str, queue: str | None = None) -> FanOut:
+    return FanOut(
+        tuple(
+            Message(
+                target=company.id,
+                task=names.ANALYZE_COMPANY,
+                queue=queue or QUEUE_OF_PRIORITY[company.priority],
+                kwargs={"company_id": company.id, "analysis_type": analysis_type},
+            )
+            for company in companies
+        )
+    )
