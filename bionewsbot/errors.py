@@ -36,7 +36,16 @@ class RetryableError(BioNewsBotError):
 
 
 class BackendUnavailable(RetryableError):
-    """The Backend API refused, timed out or answered 408, 425, 429 or 5xx."""
+    """The Backend API refused, timed out or answered 408, 425, 429 or 5xx.
+
+    `status` is that answer's status, or None where none came.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.status = status
 
 
 class MalformedAnswer(RetryableError):
@@ -48,11 +57,15 @@ class PermanentError(BioNewsBotError):
 
 
 class BackendRefused(PermanentError):
-    """The Backend API answered with a 4xx that no retry mends; `status` is its status."""
+    """The Backend API answered with a 3xx or 4xx that no retry mends; `status` is which."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class CollectionMissing(PermanentError):
+    """The Backend API doesn't serve this optional collection (404 or 501 on it)."""
 
 
 class AnalysisFailed(PermanentError):
