@@ -1,0 +1,240 @@
+"""The calls of CONTRACT.md that the scheduler makes, one method each.
+
+Every method raises BackendUnavailable or MalformedAnswer (try again) or BackendRefused (don't).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from bionewsbot.api.models import (
+    Alert,
+    AlertPage,
+    AlertState,
+    Analysis,
+    AnalysisType,
+    CompanyPage,
+    Identified,
+    Insight,
+    InsightPage,
+    NewAlert,
+    NewInsight,
+    Page,
+    StartedAnalysis,
+    Stored,
+    format_time,
+)
+from bionewsbot.api.transport import Answer, Transport
+from bionewsbot.companies import Company, Priority, Status
+from bionewsbot.errors import BackendRefused, BackendUnavailable, CollectionMissing, MalformedAnswer
+from bionewsbot.settings import Settings
+
+MAX_WAIT = 25.0
+"""Seconds for which the backend may hold an answer (CONTRACT.md)."""
+
+PAGE_SIZE = 500
+"""Items asked for at a time: the most that the contract allows."""
+
+API = "/api/v1"
+
+P = TypeVar("P", bound=Page)
+
+
+def _no_request_id() -> str | None:
+    return None
+
+
+class BackendClient:
+    """A client for all threads of one process; use it as a context manager, or close it.
+
+    Where `request_id` returns None, a call gets a random X-Request-ID of its own.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 30,
+        pool_size: int = 10,
+        request_id: Callable[[], str | None] = _no_request_id,
+    ) -> None:
+        """Prepare a client; connects on first use. See Transport. Raises SettingsError."""
+        self._transport = Transport(
+            base_url,
+            api_key=api_key,
+            timeout=timeout,
+            pool_size=pool_size,
+            request_id=request_id,
+        )
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, *, request_id: Callable[[], str | None] = _no_request_id
+    ) -> Self:
+        """Prepare a client with a connection for each thread of a worker. Raises SettingsError."""
+        return cls(
+            settings.api_base_url,
+            api_key=settings.api_key,
+            timeout=settings.api_timeout,
+            pool_size=settings.celery_worker_concurrency,
+            request_id=request_id,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def ready(self) -> None:
+        """Return if the backend can serve; raise BackendUnavailable or another error if not."""
+        self._transport.call("GET", "/readyz")
+
+    def companies(
+        self, *, status: Status | None = "active", priority: Priority | None = None
+    ) -> Iterator[Company]:
+        """Yield the backend's companies, page by page; None stands for any status or priority.
+
+        Raises CollectionMissing on the first one if the backend doesn't serve companies at all.
+        """
+        path = f"{API}/companies"
+        params = _given(status=status, priority=priority)
+        for page in self._pages(path, CompanyPage, params, may_be_missing=True):
+            for item in page.items:
+                yield Company.model_construct(**dict(item))
+
+    def put_company(self, company: Company) -> None:
+        """Create a company or replace the one with its id."""
+        self._transport.call(
+            "PUT",
+            f"{API}/companies/{_step(company.id)}",
+            body=company.model_dump_json(exclude={"id"}).encode(),
+        )
+
+    def start_analysis(
+        self,
+        *,
+        company_id: str,
+        type: AnalysisType,
+        scheduled_for: datetime,
+        idempotency_key: str,
+    ) -> StartedAnalysis:
+        """Start an analysis, or find the one that this key started; see its state with `analysis`.
+
+        A new attempt begins where that one failed and may be tried again.
+        """
+        request = _StartRequest(
+            company_id=company_id, type=type, scheduled_for=format_time(scheduled_for)
+        )
+        return self._post(f"{API}/analyses", request, idempotency_key).read(StartedAnalysis)
+
+    def analysis(self, analysis_id: str, *, wait: float = 0) -> Analysis:
+        """Return an analysis; the backend waits up to `wait` seconds (at most 25) for its end."""
+        if not 0 <= wait <= MAX_WAIT:
+            raise ValueError(f"wait={wait}: must be from 0 to {MAX_WAIT:g} seconds")
+        answer = self._transport.call(
+            "GET",
+            f"{API}/analyses/{_step(analysis_id)}",
+            params={"wait": f"{wait:g}"} if wait else None,
+            wait=wait,
+        )
+        return answer.read(Analysis)
+
+    def store_insight(self, insight: NewInsight, *, idempotency_key: str) -> Stored:
+        """Store an insight; one of the same company, story and type is merged, not doubled."""
+        return _stored(self._post(f"{API}/insights", insight, idempotency_key))
+
+    def store_alert(self, alert: NewAlert, *, idempotency_key: str) -> Stored:
+        """Store an alert; one of the same company, story and type is merged, not doubled."""
+        return _stored(self._post(f"{API}/alerts", alert, idempotency_key))
+
+    def insights(
+        self,
+        *,
+        company_id: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> Iterator[Insight]:
+        """Yield stored insights, page by page, of one company and of since <= time < before."""
+        params = _given(company_id=company_id, **_span(since, before))
+        for page in self._pages(f"{API}/insights", InsightPage, params):
+            yield from page.items
+
+    def alerts(
+        self,
+        *,
+        company_id: str | None = None,
+        state: AlertState | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> Iterator[Alert]:
+        """Yield stored alerts, page by page, of one company and of since <= time < before."""
+        params = _given(company_id=company_id, state=state, **_span(since, before))
+        for page in self._pages(f"{API}/alerts", AlertPage, params):
+            yield from page.items
+
+    def _post(self, path: str, body: BaseModel, idempotency_key: str) -> Answer:
+        return self._transport.call(
+            "POST", path, body=body.model_dump_json().encode(), idempotency_key=idempotency_key
+        )
+
+    def _pages(
+        self,
+        path: str,
+        model: type[P],
+        params: Mapping[str, str],
+        *,
+        may_be_missing: bool = False,
+    ) -> Iterator[P]:
+        """Yield the pages of a collection until the one that names no next."""
+        cursors: set[str] = set()
+        asked = {**params, "limit": str(PAGE_SIZE)}
+        while True:
+            try:
+                page = self._transport.call("GET", path, params=asked).read(model)
+            except (BackendRefused, BackendUnavailable) as error:
+                if may_be_missing and not cursors and error.status in (404, 501):
+                    raise CollectionMissing(str(error)) from error
+                raise
+            yield page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+            if cursor in cursors:
+                raise MalformedAnswer(f"GET {path}: next_cursor: {cursor!r} came before")
+            cursors.add(cursor)
+            asked["cursor"] = cursor
+
+
+class _StartRequest(BaseModel):
+    company_id: str
+    type: AnalysisType
+    scheduled_for: str
+
+
+def _stored(answer: Answer) -> Stored:
+    return Stored(id=answer.read(Identified).id, created=answer.status == 201)
+
+
+def _given(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _span(since: datetime | None, before: datetime | None) -> dict[str, str | None]:
+    return {
+        "since": format_time(since) if since else None,
+        "before": format_time(before) if before else None,
+    }
+
+
+def _step(text: str) -> str:
+    """Quote an id for use as one step of a URL's path."""
+    return quote(text, safe="")
