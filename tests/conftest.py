@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["support.redis_server"]
+pytest_plugins = ["support.redis_server", "support.ledgers"]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -54,15 +54,13 @@ local function end_run(status, reason)
 end
 
 local function end_run_if_complete()
-  local count, failed = number('items'), number('failed')
-  if number('done') + failed < count then
+  local done, failed, job = number('done'), number('failed'), field('job')
+  if job == 'open' or done + failed < number('targets') then
     return ''
   end
   local status = 'succeeded'
-  if failed > 0 then
-    -- Where a job fanned out and only the job itself is done, no target was reached.
-    local reached = number('done') - (load_item(JOB).state == 'done' and 1 or 0)
-    status = reached > 0 and 'partial' or 'failed'
+  if failed > 0 or job == 'failed' then
+    status = done > 0 and 'partial' or 'failed'
   end
   end_run(status, nil)
   return status
@@ -74,7 +72,11 @@ local function end_item(target, item, state, error)
   item.error = error
   store_item(target, item)
   redis.call('ZREM', leases, lease_name(target))
-  redis.call('HINCRBY', run, state, 1)
+  if target == JOB then
+    redis.call('HSET', run, 'job', state)
+  else
+    redis.call('HINCRBY', run, state, 1)
+  end
 end
 
 -- Why a message of this generation has nothing left to do, or nil if it has.
@@ -124,7 +126,8 @@ function operations.open()
     'schema', arg.schema, 'entry', arg.entry, 'scheduled_for', arg.scheduled_for,
     'generation', generation, 'earlier', earlier, 'origin', arg.origin, 'status', 'running',
     'opened_at', now, 'start_by', arg.start_by or '', 'deadline', now + arg.deadline,
-    'retention', arg.retention, 'items', 1, 'done', 0, 'failed', 0, 'totals', '{}')
+    'retention', arg.retention, 'job', 'open', 'targets', 0, 'done', 0, 'failed', 0,
+    'totals', '{}')
   store_item(JOB, {state = 'waiting', task = arg.task, queue = arg.queue, kwargs = arg.kwargs,
                    sends = 0, starts = 0})
   redis.call('ZADD', index, arg.scheduled_at, arg.run_id)
@@ -146,7 +149,7 @@ function operations.fan_out()
   end
   if not field('fanned_out_at') then
     redis.call('HSET', run, 'fanned_out_at', now)
-    redis.call('HINCRBY', run, 'items', #arg.targets)
+    redis.call('HSET', run, 'targets', #arg.targets)
     for _, target in ipairs(arg.targets) do
       store_item(target.target, {state = 'waiting', task = target.task, queue = target.queue,
                                  kwargs = target.kwargs, sends = 0, starts = 0})

@@ -375,7 +375,7 @@ def _run(run_id: str, fields: Mapping[str, str]) -> Run:
         ended_at=float(fields["ended_at"]) if "ended_at" in fields else None,
         reason=fields.get("reason"),
         fanned_out="fanned_out_at" in fields,
-        items=int(fields["items"]),
+        targets=int(fields["targets"]),
         done=int(fields["done"]),
         failed=int(fields["failed"]),
         totals={name: int(value) for name, value in json.loads(fields["totals"]).items()},

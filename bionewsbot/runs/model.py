@@ -160,9 +160,11 @@ class Run:
     ended_at: float | None
     reason: str | None
     fanned_out: bool
-    items: int
+    targets: int
     done: int
+    """Targets that are done."""
     failed: int
+    """Targets that failed for good."""
     totals: Mapping[str, int]
     earlier: tuple[Mapping[str, Any], ...]
     """Summaries of the generations before this one, oldest first."""

@@ -162,8 +162,8 @@ def _log_end(address: Address, ended: tuple[Verdict, str | None]) -> None:
             extra={
                 "entry": run.entry,
                 "status": status,
-                "items_done": run.done,
-                "items_failed": run.failed,
+                "targets": run.targets,
+                "failed": run.failed,
                 "duration": round(run.seconds(run.opened_at), 3),
                 **run.totals,
             },
