@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from bionewsbot import logs, names
 from bionewsbot import settings as settings_module
-from bionewsbot.api.client import BackendClient
-from bionewsbot.api.models import Analysis, Finding, NewAlert, NewInsight
+from bionewsbot.api.client import MAX_WAIT, BackendClient
+from bionewsbot.api.models import Analysis, AnalysisType, Finding, NewAlert, NewInsight
 from bionewsbot.companies import Company, load_companies
 from bionewsbot.errors import AnalysisFailed, BackendUnavailable, CollectionMissing
 from bionewsbot.runs.model import Message
@@ -17,8 +17,8 @@ from bionewsbot.tasks.base import FanOut, RunTask, run_task
 
 logger = logging.getLogger(__name__)
 
-DAILY = "daily"
-QUICK_SCAN = "quick_scan"
+DAILY: AnalysisType = "daily"
+QUICK_SCAN: AnalysisType = "quick_scan"
 
 QUEUE_OF_PRIORITY = {
     "high": names.QUEUE_HIGH,
@@ -28,9 +28,6 @@ QUEUE_OF_PRIORITY = {
 
 ALERTING_SEVERITIES = ("medium", "high", "critical")
 """Severities that alert, whether the finding is good or bad news; `low` is routine."""
-
-LONG_POLL = 25.0
-"""Seconds for which the backend holds an answer: the most that the contract allows."""
 
 POLL_PAUSE = 1.0
 """Shortest time between two polls, in case a backend answers at once instead of waiting."""
@@ -66,19 +63,19 @@ def hourly_quick_scan(self: RunTask) -> FanOut:
 
 
 @run_task(names.ANALYZE_COMPANY)
-def analyze_company(self: RunTask, company_id: str, analysis_type: str) -> dict[str, int]:
+def analyze_company(self: RunTask, company_id: str, analysis_type: AnalysisType) -> dict[str, int]:
     """Have one company analysed and store what was found; returns totals for the run."""
     started = time.monotonic()
     occurrence = self.address.occurrence
     key = f"{occurrence.run_id}/{company_id}"
-    analysis = backend().start_analysis(
+    begun = backend().start_analysis(
         company_id=company_id,
         type=analysis_type,
         scheduled_for=occurrence.scheduled_for,
         idempotency_key=key,
     )
     limit = settings_module.current().celery_task_soft_time_limit
-    analysis = await_end(backend(), analysis, give_up_at=started + limit)
+    analysis = await_end(backend(), begun.id, give_up_at=started + limit)
     if analysis.status == "failed":
         raise _failure(analysis)
     insights, alerts = store_findings(backend(), analysis, key)
@@ -111,22 +108,25 @@ def active_companies() -> list[Company]:
 
 def await_end(
     client: BackendClient,
-    analysis: Analysis,
+    analysis_id: str,
     *,
     give_up_at: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Analysis:
-    """Poll until the analysis has ended. Raises BackendUnavailable at `give_up_at` (of `clock`)."""
-    while not analysis.ended:
+    """Return the analysis once it has ended. Raises BackendUnavailable at `give_up_at` (`clock`).
+
+    The wait is one long poll after the other, which holds no other task back.
+    """
+    while True:
         asked_at = clock()
-        if asked_at >= give_up_at:
-            raise BackendUnavailable(f"analysis {analysis.id} is still {analysis.status}")
-        analysis = client.analysis(analysis.id, wait=min(LONG_POLL, give_up_at - asked_at))
-        took = clock() - asked_at
-        if not analysis.ended and took < POLL_PAUSE:
-            sleep(POLL_PAUSE - took)
-    return analysis
+        wait = max(0.0, min(MAX_WAIT, give_up_at - asked_at))
+        analysis = client.analysis(analysis_id, wait=wait)
+        if analysis.ended:
+            return analysis
+        if clock() >= give_up_at:
+            raise BackendUnavailable(f"analysis {analysis_id} is still {analysis.status}")
+        sleep(max(0.0, POLL_PAUSE - (clock() - asked_at)))
 
 
 def store_findings(client: BackendClient, analysis: Analysis, key: str) -> tuple[int, int]:
@@ -158,7 +158,9 @@ def _failure(analysis: Analysis) -> Exception:
     return BackendUnavailable(text) if error and error.retryable else AnalysisFailed(text)
 
 
-def _fan_out(companies: Iterable[Company], analysis_type: str, queue: str | None = None) -> FanOut:
+def _fan_out(
+    companies: Iterable[Company], analysis_type: AnalysisType, queue: str | None = None
+) -> FanOut:
     return FanOut(
         tuple(
             Message(
