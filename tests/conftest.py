@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["support.redis_server", "support.ledgers"]
+pytest_plugins = ["support.redis_server", "support.ledgers", "support.faulty_backend"]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
