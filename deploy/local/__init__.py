@@ -1,0 +1,1 @@
+"""One machine without Docker: what `make up`, `down`, `ps`, `logs` and `restart` do."""

@@ -1,0 +1,122 @@
+"""Talks to supervisord over its socket below var/: start, state and stop of the programs."""
+
+import subprocess
+import sys
+import xmlrpc.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from deploy.local.errors import LocalError
+from deploy.local.stack import STATE
+
+CONFIG = Path("deploy/local/supervisord.conf")
+SOCKET = STATE / "supervisord.sock"
+
+START_SECONDS = 30
+"""For supervisord itself, which needs a fraction of a second."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What supervisord says of one program."""
+
+    name: str
+    state: str
+    """STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL or UNKNOWN."""
+    pid: int
+    """0 while it doesn't run."""
+    seconds: int
+    """Since it entered the state."""
+    log: Path
+    exit_status: int
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, or there will be one without further help."""
+        return self.state in ("STARTING", "RUNNING", "BACKOFF")
+
+
+def launch(environment: Mapping[str, str]) -> None:
+    """Start supervisord in the background; it starts no program by itself.
+
+    Raises LocalError with its own words.
+    """
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIG)]
+    answer = subprocess.run(
+        command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+    )
+    if answer.returncode != 0:
+        words = (answer.stderr or answer.stdout).strip().splitlines() or ["no message"]
+        raise LocalError(f"supervisord did not start: {words[-1]}")
+
+
+def states() -> dict[str, State]:
+    """Return the state of every program; empty where supervisord doesn't run."""
+    try:
+        with _connected() as supervisor:
+            infos = supervisor.getAllProcessInfo()
+    except OSError:
+        return {}
+    return {info["name"]: _state(info) for info in infos}
+
+
+def pid() -> int | None:
+    """Return supervisord's pid, or None where it doesn't run."""
+    try:
+        with _connected() as supervisor:
+            return int(supervisor.getPID())
+    except OSError:
+        return None
+
+
+def start(name: str) -> None:
+    """Start one program without waiting for it; does nothing where it runs.
+
+    Raises LocalError where its command can't be run at all.
+    """
+    with _connected() as supervisor:
+        try:
+            supervisor.startProcess(name, False)
+        except xmlrpc.client.Fault as fault:
+            if not fault.faultString.startswith("ALREADY_STARTED"):
+                raise LocalError(f"{name} can't be started: {fault.faultString}") from fault
+
+
+def shutdown() -> None:
+    """Ask supervisord to stop all programs, in order, and then itself; returns at once."""
+    with _connected() as supervisor:
+        supervisor.shutdown()
+
+
+@contextmanager
+def _connected() -> Iterator[Any]:
+    """Give supervisord's interface; whatever goes wrong on the way is an OSError."""
+    transport = SupervisorTransport(serverurl=f"unix://{SOCKET}")
+    try:
+        yield xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
+    except (HTTPException, xmlrpc.client.ProtocolError) as error:
+        raise ConnectionError(f"supervisord: {error}") from error
+    finally:
+        transport.close()
+
+
+def _state(info: Mapping[str, Any]) -> State:
+    return State(
+        name=info["name"],
+        state=info["statename"],
+        pid=info["pid"],
+        seconds=max(0, info["now"] - (info["start"] if info["pid"] else info["stop"])),
+        log=Path(info["stdout_logfile"]),
+        exit_status=info["exitstatus"],
+    )
