@@ -5,7 +5,6 @@ allowed. An empty variable counts as unset. A variable that holds a secret can a
 file that `<NAME>_FILE` names.
 """
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -317,7 +316,7 @@ class _Reader:
 
     def _raw(self, name: str) -> str | None:
         # Empty means unset: compose files and .env templates pass "NAME=" for "not given".
-        return os.environ.get(name) or None
+        return self.env.str(name, None) or None
 
     def _parse(
         self,
@@ -339,7 +338,7 @@ class _Reader:
         return value
 
     def _shown(self, name: str) -> str:
-        value = os.environ.get(name, "")
+        value = self._raw(name) or ""
         if name in self._secrets and value:
             return "***"
         return re.sub(r"//[^/@]*@", "//***@", value) or "(unset)"
