@@ -3,7 +3,7 @@
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import celeryd_init, setup_logging
 
 from bionewsbot import logs
 from bionewsbot import settings as settings_module
@@ -20,11 +20,19 @@ def create_app() -> Celery:
         # Celery's command line prints a traceback for any other exception.
         raise SystemExit(str(error)) from error
     app = Celery("bionewsbot", task_cls="bionewsbot.tasks.base:CheckedTask")
-    app.config_from_object(celery_config(settings))
+    app.config_from_object(
+        {
+            **celery_config(settings),
+            "include": ["bionewsbot.control", "bionewsbot.tasks.analysis"],
+            "beat_scheduler": "bionewsbot.scheduling.scheduler:Scheduler",
+        }
+    )
     app.steps["worker"].add(ReconcilerStep)
     return app
 
 
+# celeryd_init comes first in a worker: before the warnings of its start.
+@celeryd_init.connect
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     logs.configure(settings_module.current())

@@ -57,7 +57,6 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "result_serializer": "json",
         "timezone": "UTC",
         "enable_utc": True,
-        "include": ["bionewsbot.tasks.analysis"],
         "task_queues": [
             Queue(name, direct, routing_key=name, durable=True) for name in names.WORKER_QUEUES
         ],
@@ -83,14 +82,12 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_pool": "threads",
         "worker_concurrency": settings.celery_worker_concurrency,
         "worker_prefetch_multiplier": 1,
-        "worker_consumer": "bionewsbot.consumer:Consumer",
         "worker_eta_task_limit": 1000,
         "worker_soft_shutdown_timeout": 30.0,
         "worker_enable_soft_shutdown_on_idle": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        "beat_scheduler": "bionewsbot.scheduling.scheduler:Scheduler",
         "beat_max_loop_interval": BEAT_INTERVAL,
         "redbeat_redis_url": settings.scheduler_redis_url,
         "redbeat_redis_options": _redis_options(settings),

@@ -1,13 +1,14 @@
 """How runs are shown: tables and a progress bar for people, JSON for programs."""
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -70,7 +71,8 @@ def print_list(found: Iterable[Run], now: float) -> None:
     table = Table(box=None, header_style="bold")
     columns = ("RUN", "STATUS", "TARGETS", "FAILED", "INSIGHTS", "ALERTS", "SECONDS")
     for column in columns:
-        table.add_column(column, justify="left" if column in columns[:2] else "right", no_wrap=True)
+        justify: JustifyMethod = "left" if column in columns[:2] else "right"
+        table.add_column(column, justify=justify, overflow="fold")
     for run in found:
         totals = summary(run, now)
         table.add_row(
@@ -148,7 +150,8 @@ def _status(run: Run) -> str:
 
 
 def _console() -> Console:
-    return Console(soft_wrap=True)
+    # Without a terminal (a pipe, a log) nothing has to fit 80 columns, and ids stay whole.
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def _item_dict(item: Item) -> dict[str, Any]:
