@@ -71,7 +71,7 @@ class YamlFile:
     def finish(self) -> None:
         """Raise the error with all problems, in the order of their lines, if there are any."""
         if self._problems:
-            lines = sorted(dict.fromkeys(self._problems), key=lambda problem: problem[0])
+            lines = sorted(set(self._problems))
             raise self._error("\n".join(f"{self.path}:{line}: {said}" for line, said in lines))
 
     def _fail(self, message: str, cause: Exception) -> NoReturn:
