@@ -4,7 +4,12 @@ import os
 
 import pytest
 
-pytest_plugins = ["support.redis_server", "support.ledgers", "support.faulty_backend"]
+pytest_plugins = [
+    "support.redis_server",
+    "support.ledgers",
+    "support.faulty_backend",
+    "support.stack",
+]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
