@@ -24,6 +24,9 @@ EMBEDDED_REDIS_PORT = 6390
 RESULT_DB = 3
 """Redis database of Celery's results where CELERY_RESULT_BACKEND is unset."""
 
+SPARE_CONNECTIONS = 10
+"""Redis connections of a worker beyond one a thread: consumer, events, heartbeat, reconciler."""
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -154,6 +157,14 @@ def _read(read: "_Reader") -> Settings:
         read.refuse(
             name, f"not {RESULT_DB}, which holds the results (or set CELERY_RESULT_BACKEND)"
         )
+    concurrency = read.integer("CELERY_WORKER_CONCURRENCY", 4, low=1, high=1000)
+    connections = read.integer("REDIS_MAX_CONNECTIONS", 50, low=1, high=10_000)
+    if connections < concurrency + SPARE_CONNECTIONS:
+        read.refuse(
+            "REDIS_MAX_CONNECTIONS",
+            f"at least CELERY_WORKER_CONCURRENCY + {SPARE_CONNECTIONS} "
+            f"= {concurrency + SPARE_CONNECTIONS}: each thread of a worker may need one",
+        )
     if soft_limit >= hard_limit:
         read.refuse(
             "CELERY_TASK_SOFT_TIME_LIMIT",
@@ -168,7 +179,7 @@ def _read(read: "_Reader") -> Settings:
         redis_username=redis["username"],
         redis_password=redis["password"],
         redis_tls=redis["tls"],
-        redis_max_connections=read.integer("REDIS_MAX_CONNECTIONS", 50, low=1, high=10_000),
+        redis_max_connections=connections,
         redis_scheduler_db=scheduler_db,
         redis_celery_db=celery_db,
         embedded_redis=embedded_redis,
@@ -182,7 +193,7 @@ def _read(read: "_Reader") -> Settings:
         priority_companies=read.ids("PRIORITY_COMPANIES"),
         celery_broker_url=broker or _redis_url(**redis, database=celery_db),
         celery_result_backend=results or _redis_url(**redis, database=RESULT_DB),
-        celery_worker_concurrency=read.integer("CELERY_WORKER_CONCURRENCY", 4, low=1, high=1000),
+        celery_worker_concurrency=concurrency,
         celery_task_soft_time_limit=soft_limit,
         celery_task_time_limit=hard_limit,
         run_retention_days=read.integer("RUN_RETENTION_DAYS", 90, low=1, high=3650),

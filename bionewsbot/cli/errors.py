@@ -33,8 +33,8 @@ class CommandMisconfigured(CommandFailed):
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Make a command end with the message and exit code of the BioNewsBotError that it raises.
 
-    Goes directly above the function, below click's decorators. Any other exception is a defect of
-    ours and keeps its traceback.
+    Goes directly above the function, below click's decorators. A Redis that is away is told as
+    well. Any other exception is a defect of ours and keeps its traceback.
     """
 
     @wraps(command)
@@ -45,5 +45,19 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise CommandMisconfigured(str(error)) from error
         except BioNewsBotError as error:
             raise CommandFailed(str(error)) from error
+        except Exception as error:
+            if not _is_redis_away(error):
+                raise
+            raise CommandFailed(
+                f"Redis doesn't answer ({error}). Is it running (`make up`), "
+                "and are REDIS_HOST and REDIS_PORT right?"
+            ) from error
 
     return reporting
+
+
+def _is_redis_away(error: Exception) -> bool:
+    from kombu.exceptions import OperationalError
+    from redis import RedisError
+
+    return isinstance(error, RedisError | OperationalError)

@@ -92,14 +92,14 @@ class Stack:
             "RUN_LEASE_SECONDS": str(LEASE_SECONDS),
             "LOG_FORMAT": "json",
         }
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
         self._redis = server.client(1)
         self.ledger = Ledger(self._redis, retention_days=1, lease_seconds=LEASE_SECONDS)
 
     def start(self, name: str, *command: str, **env: str) -> Process:
         """Start a process of this Python; `command` follows `python`."""
         process = Process(name, [sys.executable, *command], {**self.env, **env}, self.folder)
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     def backend(self) -> Process:
@@ -185,7 +185,7 @@ class Stack:
 
     def close(self) -> None:
         """End what is still there."""
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             process.stop()
         self._redis.close()
 
