@@ -66,6 +66,7 @@ def down() -> bool:
     if left:
         pids = ", ".join(map(str, sorted(left)))
         raise LocalError(f"These processes do not end: {pids}; look at them with `ps -fp {pids}`.")
+    supervisor.forget()
     say(f"Nothing runs any more (after {time.monotonic() - started:.0f} s).")
     return True
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import redis
@@ -21,6 +22,9 @@ READY_SECONDS = 60.0
 POLL_SECONDS = 0.2
 PROBE_SECONDS = 2.0
 """Time for one answer."""
+
+SCRAPE_SECONDS = 15.0
+"""Time for celery-exporter's answer: it asks all workers first, which takes two seconds or more."""
 
 PING_SECONDS = 0.7
 """Time for a worker's answer to a ping, which comes through Redis."""
@@ -43,7 +47,10 @@ def wait(stack: Stack, programs: Iterable[str], seconds: float = READY_SECONDS) 
     probes = {name: _probe(stack, name) for name in programs}
     deadline = time.monotonic() + seconds
     while probes:
-        missing = {name: probe() for name, probe in probes.items()}
+        with ThreadPoolExecutor(len(probes)) as threads:
+            missing = dict(
+                zip(probes, threads.map(lambda probe: probe(), probes.values()), strict=True)
+            )
         probes = {name: probe for name, probe in probes.items() if missing[name] is not None}
         if not probes:
             return
@@ -112,7 +119,7 @@ def _probe(stack: Stack, name: str) -> Probe:
     if name == "flower":
         return lambda: _http(f"{stack.flower_url}/healthcheck")
     if name == "exporter":
-        return lambda: _http(stack.metrics_url)
+        return lambda: _http(stack.metrics_url, SCRAPE_SECONDS)
     raise ValueError(f"no probe for {name}")
 
 
@@ -129,9 +136,9 @@ def _redis(settings: Settings) -> str | None:
     return None
 
 
-def _http(url: str) -> str | None:
+def _http(url: str, seconds: float = PROBE_SECONDS) -> str | None:
     try:
-        answer = requests.get(url, timeout=PROBE_SECONDS)
+        answer = requests.get(url, timeout=seconds)
     except requests.RequestException as error:
         return type(error).__name__
     return None if answer.ok else f"HTTP {answer.status_code}"

@@ -1,7 +1,10 @@
-"""Talks to supervisord over its socket below var/: start, state and stop of the programs."""
+"""Talks to supervisord over its socket: start, state and stop of the programs."""
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import xmlrpc.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +19,10 @@ from deploy.local.errors import LocalError
 from deploy.local.stack import STATE
 
 CONFIG = Path("deploy/local/supervisord.conf")
-SOCKET = STATE / "supervisord.sock"
+SOCKET_FOLDER = STATE / "run"
+"""A link to a short folder outside: a socket's path may have 107 bytes, a checkout's has more."""
+
+SOCKET = SOCKET_FOLDER / "supervisord.sock"
 
 START_SECONDS = 30
 """For supervisord itself, which needs a fraction of a second."""
@@ -47,18 +53,30 @@ def launch(environment: Mapping[str, str]) -> None:
 
     Raises LocalError with its own words.
     """
+    forget()
+    folder = tempfile.mkdtemp(prefix="bionewsbot-")
+    SOCKET_FOLDER.symlink_to(folder)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIG)]
     answer = subprocess.run(
         command,
-        env=dict(environment),
+        env={**environment, "STACK_SOCKET_FOLDER": folder},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=START_SECONDS,
     )
     if answer.returncode != 0:
-        words = (answer.stderr or answer.stdout).strip().splitlines() or ["no message"]
-        raise LocalError(f"supervisord did not start: {words[-1]}")
+        lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no message"]
+        errors = [line for line in lines if line.startswith("Error:")]
+        forget()
+        raise LocalError(f"supervisord did not start: {(errors or lines)[-1]}")
+
+
+def forget() -> None:
+    """Remove the socket's folder, once supervisord is gone."""
+    if SOCKET_FOLDER.is_symlink():
+        shutil.rmtree(os.readlink(SOCKET_FOLDER), ignore_errors=True)
+        SOCKET_FOLDER.unlink()
 
 
 def states() -> dict[str, State]:
