@@ -29,8 +29,7 @@ class YamlFile:
         self._spots: dict[Place, _Spot] = {}
         self._problems: list[tuple[int, str]] = []
         try:
-            # utf-8-sig: some editors begin a file with a byte order mark.
-            loader = _Loader(path.read_text(encoding="utf-8-sig"))
+            loader = _Loader(path.read_text(encoding="utf-8"))
             root = loader.get_single_node()
             self.data = None if root is None else self._read(loader, (), root, root)
         except OSError as problem:

@@ -145,29 +145,22 @@ class Analysis(StartedAnalysis):
         return self
 
 
-class NewAlert(_Story):
+class _Filed(_Model):
+    company_id: Text
+    analysis_id: Text
+
+    @classmethod
+    def of(cls, analysis: Analysis, finding: Finding) -> Self:
+        """Make one from a finding of an analysis; what it doesn't hold is left out."""
+        return cls(company_id=analysis.company_id, analysis_id=analysis.id, **dict(finding))
+
+
+class NewAlert(_Story, _Filed):
     """What is sent to be stored as an alert."""
 
-    company_id: Text
-    analysis_id: Text
 
-    @classmethod
-    def of(cls, analysis: Analysis, finding: Finding) -> Self:
-        """Make one from a finding of an analysis."""
-        told = {name: value for name, value in finding if name != "confidence"}
-        return cls(company_id=analysis.company_id, analysis_id=analysis.id, **told)
-
-
-class NewInsight(Finding):
+class NewInsight(Finding, _Filed):
     """What is sent to be stored as an insight."""
-
-    company_id: Text
-    analysis_id: Text
-
-    @classmethod
-    def of(cls, analysis: Analysis, finding: Finding) -> Self:
-        """Make one from a finding of an analysis."""
-        return cls(company_id=analysis.company_id, analysis_id=analysis.id, **dict(finding))
 
 
 class Insight(NewInsight):
