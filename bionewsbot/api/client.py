@@ -163,7 +163,7 @@ class BackendClient:
         since: datetime | None = None,
         before: datetime | None = None,
     ) -> Iterator[Insight]:
-        """Yield stored insights, page by page, of one company, first stored in since <= t < before."""
+        """Yield stored insights, page by page: of one company, first stored in [since, before)."""
         params = _given(company_id=company_id, **_span(since, before))
         for page in self._pages(f"{API}/insights", InsightPage, params):
             yield from page.items
@@ -176,7 +176,7 @@ class BackendClient:
         since: datetime | None = None,
         before: datetime | None = None,
     ) -> Iterator[Alert]:
-        """Yield stored alerts, page by page, of one company, first stored in since <= t < before."""
+        """Yield stored alerts, page by page: of one company, first stored in [since, before)."""
         params = _given(company_id=company_id, state=state, **_span(since, before))
         for page in self._pages(f"{API}/alerts", AlertPage, params):
             yield from page.items
