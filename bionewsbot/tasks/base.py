@@ -27,6 +27,12 @@ MAX_RETRIES = 6
 FIRST_RETRY_WAIT = 2
 """Seconds of the first wait at most; each further one at most doubles (full jitter)."""
 
+_TASK_OPTIONS = frozenset(
+    "autoretry_for dont_autoretry_for retry_kwargs retry_backoff retry_backoff_max retry_jitter "
+    "queue exchange routing_key delivery_mode immediate mandatory compression".split()
+)
+"""Options that Celery reads from a task without having them as attributes of Task."""
+
 _SEND_OPTIONS = frozenset(
     "args kwargs task_id producer link link_error shadow queue exchange routing_key priority "
     "countdown eta expires headers retry retry_policy serializer compression time_limit "
@@ -43,15 +49,14 @@ class CheckedTask(Task):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # Only what a decorator makes of a function: its options arrive as class attributes.
+        if "_decorated" not in vars(cls):
+            return
         parent = cls.__mro__[1]
         unknown = [
             name
             for name in vars(cls)
-            if not name.startswith("_")
-            and name not in ("run", "abstract")
-            and not hasattr(parent, name)
-            and "." not in cls.__qualname__
-            and cls.__module__ != __name__
+            if not name.startswith("_") and name not in _TASK_OPTIONS and not hasattr(parent, name)
         ]
         if unknown:
             raise TypeError(f"task {cls.__name__}: unknown option {', '.join(sorted(unknown))}")
