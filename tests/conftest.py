@@ -9,6 +9,7 @@ pytest_plugins = [
     "support.ledgers",
     "support.faulty_backend",
     "support.stack",
+    "support.apps",
 ]
 
 

@@ -1,0 +1,313 @@
+"""The analysis jobs against a scripted backend that takes exactly what the client takes."""
+
+import inspect
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock, create_autospec
+
+import pytest
+from celery import Celery
+from support import answers
+
+from bionewsbot import names
+from bionewsbot.api.client import MAX_WAIT, BackendClient
+from bionewsbot.api.models import Analysis, NewAlert, NewInsight, StartedAnalysis, Stored
+from bionewsbot.companies import Company
+from bionewsbot.errors import (
+    AnalysisFailed,
+    BackendRefused,
+    BackendUnavailable,
+    CollectionMissing,
+    CompaniesFileError,
+)
+from bionewsbot.runs.model import Address
+from bionewsbot.tasks import analysis
+from bionewsbot.tasks.base import FanOut, RunTask
+
+ADDRESS = Address("daily_company_analysis@2026-01-15T06:00:00Z", "GILD", 1)
+KEY = "daily_company_analysis@2026-01-15T06:00:00Z/GILD"
+
+
+@pytest.fixture
+def backend(configured: pytest.MonkeyPatch) -> Iterator[Mock]:
+    """A client that refuses what BackendClient would refuse, with its answers scripted."""
+    client = create_autospec(BackendClient, instance=True)
+    client.start_analysis.return_value = StartedAnalysis(id="42", status="queued", attempt=1)
+    client.analysis.return_value = ended()
+    client.store_insight.return_value = client.store_alert.return_value = Stored(
+        id="7", created=True
+    )
+    configured.setattr(analysis, "backend", lambda: client)
+    yield client
+    for stored in client.store_insight.call_args_list:
+        assert type(stored.args[0]) is NewInsight
+    for stored in client.store_alert.call_args_list:
+        assert type(stored.args[0]) is NewAlert
+
+
+def ended(**changes: Any) -> Analysis:
+    """Return an analysis that the real client would have read."""
+    return Analysis.model_validate(answers.analysis(**changes))
+
+
+def companies(*rows: tuple[str, str]) -> Iterator[Company]:
+    """Return active companies by id and priority, as the client yields them."""
+    return iter([Company(id=id, name=id, priority=priority) for id, priority in rows])
+
+
+def select(task: RunTask) -> list[tuple[str, str, str]]:
+    """Return what a job selects: target, queue, type of analysis."""
+    outcome = task.run()
+    assert isinstance(outcome, FanOut)
+    for message in outcome.targets:
+        assert message.task == names.ANALYZE_COMPANY
+        assert message.kwargs["company_id"] == message.target
+        # The message's arguments are the task's: a misspelt one would fail in every worker.
+        inspect.signature(analysis.analyze_company.run).bind(**message.kwargs)
+    return [(each.target, each.queue, each.kwargs["analysis_type"]) for each in outcome.targets]
+
+
+def analyse(**changes: str) -> dict[str, int]:
+    """Carry out analyze_company as a message of ADDRESS would."""
+    task = analysis.analyze_company
+    task.push_request(headers=ADDRESS.headers(), **changes)
+    try:
+        return dict(task.run(company_id="GILD", analysis_type="daily"))
+    finally:
+        task.pop_request()
+
+
+@pytest.fixture(autouse=True)
+def registered(app_without_broker: Celery) -> None:
+    """The tasks belong to an app."""
+
+
+@pytest.fixture
+def app_without_broker(configured: pytest.MonkeyPatch) -> Celery:
+    """The process' own app, never connected here."""
+    from bionewsbot.celery import app
+
+    app.set_current()
+    app.finalize()
+    return app
+
+
+def test_the_daily_analysis_takes_all_active_companies(backend: Mock) -> None:
+    """Each goes to the queue of its priority."""
+    backend.companies.return_value = companies(("GILD", "high"), ("PFE", "medium"), ("JNJ", "low"))
+    assert select(analysis.daily_company_analysis) == [
+        ("GILD", "high", "daily"),
+        ("PFE", "default", "daily"),
+        ("JNJ", "low", "daily"),
+    ]
+    backend.companies.assert_called_once_with(status="active")
+
+
+def test_the_quick_scan_takes_those_that_matter(
+    backend: Mock, configured: pytest.MonkeyPatch
+) -> None:
+    """Priority high and PRIORITY_COMPANIES, each once, all on `high`."""
+    configured.setenv("PRIORITY_COMPANIES", "JNJ,GILD,GONE")
+    backend.companies.return_value = companies(("GILD", "high"), ("PFE", "medium"), ("JNJ", "low"))
+    assert select(analysis.hourly_quick_scan) == [
+        ("GILD", "high", "quick_scan"),
+        ("JNJ", "high", "quick_scan"),
+    ]
+
+
+def test_the_file_stands_in_for_a_missing_collection(
+    backend: Mock, configured: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its active companies, where the backend serves none at all."""
+    backend.companies.side_effect = CollectionMissing("404")
+    configured.setenv("BIONEWSBOT_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "companies.yaml").write_text(
+        "companies:\n"
+        "  - {id: GILD, name: Gilead, priority: high}\n"
+        "  - {id: PFE, name: Pfizer, status: paused}\n",
+        encoding="utf-8",
+    )
+    assert select(analysis.daily_company_analysis) == [("GILD", "high", "daily")]
+
+
+@pytest.mark.parametrize(
+    "error", [BackendUnavailable("503"), BackendRefused("401", status=401)], ids=str
+)
+def test_no_file_stands_in_for_a_backend_that_fails(backend: Mock, error: Exception) -> None:
+    """An old list must not hide that the backend is down or refuses the key."""
+    backend.companies.side_effect = error
+    with pytest.raises(type(error)):
+        analysis.daily_company_analysis._orig_run()
+
+
+def test_a_wrong_file_is_told(
+    backend: Mock, configured: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With file and mend, not as an empty selection."""
+    backend.companies.side_effect = CollectionMissing("404")
+    configured.setenv("BIONEWSBOT_CONFIG_DIR", str(tmp_path))
+    with pytest.raises(CompaniesFileError, match="companies.yaml"):
+        analysis.daily_company_analysis.run()
+
+
+def test_an_analysis_is_started_for_the_occurrence(backend: Mock) -> None:
+    """Scheduled time and key come from the address, never from the clock."""
+    totals = analyse()
+    backend.start_analysis.assert_called_once_with(
+        company_id="GILD",
+        type="daily",
+        scheduled_for=datetime(2026, 1, 15, 6, tzinfo=UTC),
+        idempotency_key=KEY,
+    )
+    assert totals == {"insights": 1, "alerts": 1, "sources_failed": 0}
+
+
+def test_a_second_delivery_uses_the_same_keys(backend: Mock) -> None:
+    """Another task id, another worker, a later hour: the same keys, so nothing is doubled."""
+    analyse(id="first")
+    first = [call.kwargs["idempotency_key"] for call in keyed(backend)]
+    backend.reset_mock()
+    analyse(id="second", retries=3)
+    assert [call.kwargs["idempotency_key"] for call in keyed(backend)] == first
+    assert len(set(first)) == len(first) == 3
+
+
+def keyed(backend: Mock) -> list[Any]:
+    """Return the calls that carry a key."""
+    return [call for call in backend.method_calls if "idempotency_key" in call.kwargs]
+
+
+def test_keys_differ_by_story_type_kind_and_attempt(backend: Mock) -> None:
+    """And hold only what a header may hold, whatever a story is called."""
+    stories = [
+        answers.finding(story_id="a", type="x"),
+        answers.finding(story_id="a", type="y"),
+        answers.finding(story_id="ü/\n", type="x"),
+    ]
+    for attempt in (1, 2):
+        backend.analysis.return_value = ended(findings=stories, attempt=attempt)
+        analyse()
+    keys = [call.kwargs["idempotency_key"] for call in keyed(backend)]
+    stored = [key for key in keys if key != KEY]
+    assert len(set(stored)) == len(stored) == 2 * 2 * 3
+    assert all(key.isascii() and key.isprintable() and key.startswith(KEY) for key in stored)
+
+
+@pytest.mark.parametrize("polarity", ["positive", "negative"])
+@pytest.mark.parametrize(
+    ("severity", "alerts"), [("low", 0), ("medium", 1), ("high", 1), ("critical", 1)]
+)
+def test_what_alerts(backend: Mock, polarity: str, severity: str, alerts: int) -> None:
+    """Medium and above, good news as much as bad; every finding is an insight."""
+    found = answers.finding(severity=severity, polarity=polarity)
+    backend.analysis.return_value = ended(findings=[found])
+    assert analyse() == {"insights": 1, "alerts": alerts, "sources_failed": 0}
+    assert backend.store_insight.call_count == 1
+    assert [
+        (call.args[0].severity, call.args[0].polarity, call.args[0].company_id)
+        for call in backend.store_alert.call_args_list
+    ] == [(severity, polarity, "GILD")] * alerts
+
+
+def test_a_partial_analysis_counts_with_its_failed_sources(backend: Mock) -> None:
+    """It is done; the summary says how many sources failed."""
+    source = answers.analysis()["sources"][0]
+    backend.analysis.return_value = ended(
+        status="partial",
+        sources=[source, {**source, "name": "b", "status": "failed"}, {**source, "name": "c"}],
+    )
+    assert analyse()["sources_failed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("retryable", "error"), [(True, BackendUnavailable), (False, AnalysisFailed)]
+)
+def test_a_failed_analysis(backend: Mock, retryable: bool, error: type[Exception]) -> None:
+    """Tried again where the backend says so, given up on otherwise; its reason is in the error."""
+    backend.analysis.return_value = ended(
+        status="failed", error={"code": "db", "message": "moved", "retryable": retryable}
+    )
+    task = analysis.analyze_company
+    task.push_request(headers=ADDRESS.headers(), called_directly=True)
+    try:
+        with pytest.raises(error, match="analysis 42 of GILD failed: db: moved"):
+            task._orig_run(company_id="GILD", analysis_type="daily")
+    finally:
+        task.pop_request()
+    backend.store_insight.assert_not_called()
+
+
+class Time:
+    """A clock, and a sleep that moves it."""
+
+    def __init__(self, client: Mock, *, held: float) -> None:
+        """The backend holds each answer for `held` seconds, or for what it was asked."""
+        self.now = 1000.0
+        self.slept: list[float] = []
+        self.waits: list[float] = []
+        self._held = held
+        client.analysis.side_effect = self.answer
+        self.states = ["queued", "running", "running"]
+
+    def __call__(self) -> float:
+        return self.now
+
+    def answer(self, analysis_id: str, *, wait: float = 0) -> Analysis:
+        """Answer with the next state; the last one stays."""
+        self.waits.append(wait)
+        self.now += min(wait, self._held)
+        status = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return ended(id=analysis_id, status=status)
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def await_end(client: Mock, time: Time, seconds: float) -> Analysis:
+    """Wait `seconds` for analysis 42."""
+    return analysis.await_end(
+        client, "42", give_up_at=time.now + seconds, clock=time, sleep=time.sleep
+    )
+
+
+@pytest.mark.parametrize("status", ["succeeded", "partial", "failed"])
+def test_the_end_is_awaited_with_long_polls(backend: Mock, status: str) -> None:
+    """One after the other, without a pause where the backend did hold its answer."""
+    time = Time(backend, held=MAX_WAIT)
+    time.states = ["queued", "running"]
+    backend.analysis.side_effect = [
+        time.answer("42", wait=MAX_WAIT),
+        time.answer("42", wait=MAX_WAIT),
+        ended(status=status, error={"code": "x", "message": "", "retryable": True}),
+    ]
+    assert await_end(backend, time, 600).status == status
+    assert [call.kwargs["wait"] for call in backend.analysis.call_args_list] == [MAX_WAIT] * 3
+
+
+def test_a_backend_that_does_not_wait_is_not_flooded(backend: Mock) -> None:
+    """Polls that are answered at once are POLL_PAUSE apart."""
+    time = Time(backend, held=0.25)
+    time.states = ["running", "running", "running", "succeeded"]
+    await_end(backend, time, 600)
+    assert time.slept == [analysis.POLL_PAUSE - 0.25] * 3
+
+
+def test_the_wait_has_an_end(backend: Mock) -> None:
+    """It is given up at its time, not a long poll later, and may be tried again."""
+    time = Time(backend, held=MAX_WAIT)
+    with pytest.raises(BackendUnavailable, match="analysis 42 is still running"):
+        await_end(backend, time, 60)
+    assert time.waits == [25, 25, 10]
+    assert time.now == 1060
+
+
+def test_a_wait_that_is_over_asks_once(backend: Mock) -> None:
+    """A task that comes late still takes an analysis that has ended."""
+    time = Time(backend, held=MAX_WAIT)
+    time.states = ["succeeded"]
+    assert await_end(backend, time, -5).status == "succeeded"
+    assert time.waits == [0]
