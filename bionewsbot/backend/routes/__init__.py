@@ -1,0 +1,1 @@
+"""The contract's calls, one module per collection."""

@@ -1,0 +1,1 @@
+"""Where the backend keeps things: SQLite or PostgreSQL, through SQLAlchemy Core."""

@@ -1,0 +1,90 @@
+"""Hands old records over page by page, deletes what was taken, puts records back as they were."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, delete, select
+
+from bionewsbot.backend.problems import Problem
+from bionewsbot.backend.storage.analyses import ENDED
+from bionewsbot.backend.storage.paging import Page, Paging, fetch_page
+from bionewsbot.backend.storage.rows import Row, by_id, insert_if_absent, require_company
+from bionewsbot.backend.storage.tables import alerts, analyses, insights, reports
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A table that can be archived, and the time that says how old a row is."""
+
+    table: Table
+    time: Column[datetime]
+
+
+COLLECTIONS = {
+    "analyses": Collection(analyses, analyses.c.scheduled_for),
+    "insights": Collection(insights, insights.c.created_at),
+    "alerts": Collection(alerts, alerts.c.created_at),
+    "reports": Collection(reports, reports.c.created_at),
+}
+
+
+def export(connection: Connection, name: str, paging: Paging, before: datetime | None) -> Page:
+    """Return records older than `before`, the oldest first; analyses only once they ended."""
+    collection = COLLECTIONS[name]
+    query = select(collection.table)
+    if before is not None:
+        query = query.where(collection.time < before)
+    if name == "analyses":
+        query = query.where(analyses.c.status.in_(ENDED))
+    keys = [collection.time, collection.table.c.id]
+    return fetch_page(connection, query, keys, paging, newest_first=False)
+
+
+def remove(connection: Connection, name: str, ids: Sequence[str]) -> list[str]:
+    """Delete the records and return the ids of those that were there.
+
+    Raises Problem 409, and deletes nothing, where an analysis among them hasn't ended.
+    """
+    table = COLLECTIONS[name].table
+    if name == "analyses":
+        query = select(analyses.c.id).where(analyses.c.id.in_(ids), analyses.c.status.not_in(ENDED))
+        busy = sorted(connection.execute(query).scalars())
+        if busy:
+            raise Problem(
+                409,
+                f"ids: these analyses haven't ended: {', '.join(busy)}; nothing was deleted",
+                kind="analysis-unfinished",
+            )
+    gone = connection.execute(delete(table).where(table.c.id.in_(ids)).returning(table.c.id))
+    return sorted(gone.scalars())
+
+
+def put_back(
+    connection: Connection, name: str, records: Sequence[Mapping[str, Any]]
+) -> tuple[int, int, list[Row]]:
+    """Insert records as they are; count those inserted and those there already unchanged.
+
+    The third value lists what stays out because something else has its place, with the reason.
+    Raises Problem 404, and inserts nothing, where a record's company isn't there.
+    """
+    table = COLLECTIONS[name].table
+    for company_id in sorted({str(row["company_id"]) for row in records if "company_id" in row}):
+        require_company(connection, company_id)
+    imported = unchanged = 0
+    conflicts: list[Row] = []
+    for record in records:
+        if insert_if_absent(connection, table, record):
+            imported += 1
+            continue
+        stored = by_id(connection, table, record["id"])
+        if stored == dict(record):
+            unchanged += 1
+        elif stored is not None:
+            reason = "the stored record of this id differs; it was kept"
+            conflicts.append({"id": record["id"], "reason": reason})
+        else:
+            reason = "another record holds its unique place; it was kept"
+            conflicts.append({"id": record["id"], "reason": reason})
+    return imported, unchanged, conflicts
