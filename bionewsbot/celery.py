@@ -1,5 +1,6 @@
 """The Celery app (`celery -A bionewsbot ...`): composition, nothing else."""
 
+from pkgutil import iter_modules
 from typing import Any
 
 from celery import Celery
@@ -7,6 +8,7 @@ from celery.signals import celeryd_init, setup_logging
 
 from bionewsbot import logs
 from bionewsbot import settings as settings_module
+from bionewsbot import tasks
 from bionewsbot.celeryconfig import celery_config
 from bionewsbot.errors import SettingsError
 from bionewsbot.runs.reconciler import ReconcilerStep
@@ -23,12 +25,17 @@ def create_app() -> Celery:
     app.config_from_object(
         {
             **celery_config(settings),
-            "include": ["bionewsbot.control", "bionewsbot.tasks.analysis"],
+            "include": ["bionewsbot.control", *_task_modules()],
             "beat_scheduler": "bionewsbot.scheduling.scheduler:Scheduler",
         }
     )
     app.steps["worker"].add(ReconcilerStep)
     return app
+
+
+def _task_modules() -> list[str]:
+    # Found, not listed: whoever adds a job writes its function and its timetable entry, no more.
+    return [module.name for module in iter_modules(tasks.__path__, f"{tasks.__name__}.")]
 
 
 # celeryd_init comes first in a worker: before the warnings of its start.

@@ -5,11 +5,13 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery, _state
+from celery.contrib.testing.worker import start_worker
 from support.redis_server import RedisServer
 
 from bionewsbot import logs
@@ -62,21 +64,61 @@ def app(clean_redis: RedisServer, configured: pytest.MonkeyPatch) -> Iterator[Ce
     app = create_app()
     app.loader.import_default_modules()
     app.finalize()
-    yield app
+    with _logging_restored():
+        yield app
     app.close()
     _state._set_current_app(before)
     _state._deregister_app(app)
 
 
+class Broker:
+    """The broker's queues, seen and changed from outside."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.redis = server.client(2)
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """Return the messages that wait in a queue, the next one first."""
+        return [json.loads(text) for text in reversed(self.redis.lrange(queue, 0, -1))]
+
+    def lose(self, queue: str) -> dict[str, Any]:
+        """Take the next message away, as a worker does that dies with it in its hands."""
+        return dict(json.loads(self.redis.rpop(queue)))
+
+
+@pytest.fixture
+def broker(app: Celery, clean_redis: RedisServer) -> Iterator[Broker]:
+    """The broker of `app`."""
+    broker = Broker(clean_redis)
+    yield broker
+    broker.redis.close()
+
+
+@contextmanager
+def working(app: Celery, **options: Any) -> Iterator[None]:
+    """Run a real worker of the app in a thread inside the `with` block."""
+    app.conf.update(worker_soft_shutdown_timeout=0, worker_enable_soft_shutdown_on_idle=False)
+    with start_worker(
+        app, pool="threads", concurrency=2, perform_ping_check=False, loglevel="INFO", **options
+    ):
+        yield
+
+
 @pytest.fixture
 def log_lines(configured: pytest.MonkeyPatch) -> Iterator[Lines]:
     """Logs as the processes write them; yields what reads the lines so far."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
     stream = io.StringIO()
     configured.setattr(sys, "stderr", stream)
-    logs.configure(settings_module.current())
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    with _logging_restored():
+        logs.configure(settings_module.current())
+        yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@contextmanager
+def _logging_restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
     root.handlers = handlers
     root.setLevel(level)
     logging.captureWarnings(False)
