@@ -7,6 +7,7 @@ with it: the ledger alone knows what should be happening. See docs/ledger.md.
 import logging
 import threading
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -51,14 +52,18 @@ def reconcile(app: Celery, ledger: Ledger) -> int:
 
 
 def _missed(ledger: Ledger, suspect: Suspect, now: float) -> bool:
-    if suspect.address.target != JOB or suspect.begun:
-        return False
-    if suspect.start_by is None or now <= suspect.start_by:
+    start_by = _start_by(suspect)
+    if start_by is None or now <= start_by:
         return False
     run_id = suspect.address.run_id
     if ledger.miss(run_id, "no worker started it before its starting deadline"):
         logger.error("run_missed", extra={"run_id": run_id})
     return True
+
+
+def _start_by(suspect: Suspect) -> float | None:
+    # Only a job that was never begun can be too late: what has begun is carried to its end.
+    return None if suspect.address.target != JOB or suspect.begun else suspect.start_by
 
 
 def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Suspect]) -> int:
@@ -74,7 +79,9 @@ def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Sus
             ledger.fail(address, f"lost or killed its worker {suspect.sends} times")
             logger.error("target_given_up", extra=fields)
             continue
-        task_id = send(app, address, suspect.message)
+        start_by = _start_by(suspect)
+        expires = None if start_by is None else datetime.fromtimestamp(start_by, UTC)
+        task_id = send(app, address, suspect.message, expires=expires)
         ledger.sent(address.run_id, address.generation, [(address.target, task_id)])
         logger.warning("target_sent_again", extra=fields)
         sent += 1
