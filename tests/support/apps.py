@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery, _state
 from celery.contrib.testing.worker import start_worker
+from redis import Redis
 from support.redis_server import RedisServer
 
 from bionewsbot import logs
@@ -71,6 +73,18 @@ def app(clean_redis: RedisServer, configured: pytest.MonkeyPatch) -> Iterator[Ce
     _state._deregister_app(app)
 
 
+def contents(redis: "Redis") -> dict[str, Any]:
+    """Return all keys of a database with what they hold and whether they age."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "hash": redis.hgetall,
+        "set": redis.smembers,
+        "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+        "list": lambda key: redis.lrange(key, 0, -1),
+        "string": redis.get,
+    }
+    return {key: (readers[redis.type(key)](key), redis.ttl(key) > 0) for key in redis.keys()}
+
+
 class Broker:
     """The broker's queues, seen and changed from outside."""
 
@@ -108,7 +122,8 @@ def working(app: Celery, **options: Any) -> Iterator[None]:
 def log_lines(configured: pytest.MonkeyPatch) -> Iterator[Lines]:
     """Logs as the processes write them; yields what reads the lines so far."""
     stream = io.StringIO()
-    configured.setattr(sys, "stderr", stream)
+    # Not sys.stderr itself, which pytest changes between setup and call.
+    configured.setattr(logs, "sys", SimpleNamespace(stderr=stream))
     with _logging_restored():
         logs.configure(settings_module.current())
         yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -1,0 +1,324 @@
+"""What a run task does with its message, on a real ledger and, where it matters, a real worker."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from celery.exceptions import Ignore, Reject
+from kombu.exceptions import OperationalError
+from support.apps import Broker, Lines, contents, working
+from support.ledgers import OCCURRENCE, message
+from support.polling import wait_until
+
+from bionewsbot import logs
+from bionewsbot.api.client import BackendClient
+from bionewsbot.errors import BackendUnavailable
+from bionewsbot.runs import heartbeat as heartbeat_module
+from bionewsbot.runs.dispatch import send, start_run
+from bionewsbot.runs.ledger import Ledger, ledger
+from bionewsbot.runs.model import JOB, Address, Item, Message
+from bionewsbot.tasks import base
+from bionewsbot.tasks.base import MAX_RETRIES, FanOut, Outcome, RunTask
+
+RUN_ID = OCCURRENCE.run_id
+Work = Callable[[RunTask], Outcome]
+
+
+@pytest.fixture
+def log(app: Celery, log_lines: Lines) -> Lines:
+    """The log lines of the app's tasks."""
+    return log_lines
+
+
+def task(app: Celery, work: Work, **options: Any) -> RunTask:
+    """Register a task that does `work`."""
+
+    @app.task(base=RunTask, bind=True, name="tests.task", shared=False, **options)
+    def run(self: RunTask, **kwargs: Any) -> Outcome:
+        return work(self)
+
+    made: RunTask = app.tasks["tests.task"]
+    return made
+
+
+def open_run() -> Address:
+    """Open the run of OCCURRENCE; its job is tests.task."""
+    return ledger().open(OCCURRENCE, message(), origin="beat", deadline=600)[0]
+
+
+def deliver(task: RunTask, address: Address, task_id: str = "t1", **options: Any) -> Any:
+    """Carry out a message of the address in this process."""
+    return task.apply(headers=address.headers(), task_id=task_id, throw=False, **options)
+
+
+def item(target: str = JOB) -> Item:
+    """Return an item of the run."""
+    return next(each for each in ledger().items(RUN_ID) if each.target == target)
+
+
+def events(lines: list[dict[str, Any]]) -> list[str]:
+    """Return the events of our own lines."""
+    return [line["event"] for line in lines if line["logger"] == "bionewsbot.tasks"]
+
+
+def never(task: RunTask) -> Outcome:
+    """Fail the test: this was not to be called."""
+    raise AssertionError("the work was done")
+
+
+def test_totals_reach_the_ledger_and_the_log(app: Celery, log: Lines) -> None:
+    """Start, success and the run's end are one line each; the run is done."""
+    deliver(task(app, lambda self: {"insights": 3}), open_run())
+    run = ledger().get(RUN_ID)
+    assert (run.status, run.totals, item().state) == ("succeeded", {"insights": 3}, "done")
+    started, succeeded, ended = [line for line in log() if line["logger"] == "bionewsbot.tasks"]
+    assert (started["event"], started["attempt"]) == ("task_started", 1)
+    assert (succeeded["event"], succeeded["insights"]) == ("task_succeeded", 3)
+    assert (ended["event"], ended["status"], ended["entry"]) == (
+        "run_ended",
+        "succeeded",
+        OCCURRENCE.entry,
+    )
+
+
+def test_every_line_of_a_task_says_whose_it_is(app: Celery, log: Lines) -> None:
+    """Ours, the work's own and the libraries' lines: run, task and request id, task, target."""
+    seen = []
+
+    def work(self: RunTask) -> Outcome:
+        logging.getLogger("bionewsbot.tasks.analysis").info("in_between")
+        logging.getLogger("urllib3").warning("pool is full")
+        seen.append(logs.current_context()["request_id"])
+        return None
+
+    deliver(task(app, work), open_run(), "t-77")
+    lines = log()
+    assert len(lines) == 5
+    for line in lines:
+        assert (line["run_id"], line["task_id"], line["task"], line["target"]) == (
+            RUN_ID,
+            "t-77",
+            "tests.task",
+            JOB,
+        )
+        assert line["request_id"] == f"{RUN_ID}/1"
+    assert seen == [f"{RUN_ID}/1"]
+    assert logs.current_context() == {}
+
+
+def test_the_backend_is_told_the_lines_request_id(
+    app: Celery, configured: pytest.MonkeyPatch
+) -> None:
+    """X-Request-ID is the context's, so that both sides' lines can be joined."""
+    from bionewsbot.tasks import analysis
+
+    given = []
+    configured.setattr(
+        BackendClient, "from_settings", lambda settings, *, request_id: given.append(request_id)
+    )
+    analysis.backend()
+    with logs.context(request_id="x/1"):
+        assert given[0]() == "x/1"
+    assert given[0]() is None
+
+
+def test_a_job_fans_out(app: Celery, broker: Broker) -> None:
+    """Each target's message is on its queue, addressed, under the task id that the ledger has."""
+    targets = (message("GILD", "high"), message("PFE", "low"))
+    deliver(task(app, lambda self: FanOut(targets)), open_run())
+    run = ledger().get(RUN_ID)
+    assert (run.status, run.targets, run.done, item().state) == ("running", 2, 0, "done")
+    for target, queue in (("GILD", "high"), ("PFE", "low")):
+        (sent,) = broker.messages(queue)
+        assert Address.from_headers(sent["headers"]) == Address(RUN_ID, target, 1)
+        assert sent["headers"]["id"] == item(target).task_id
+        assert item(target).sends == 1
+
+
+def test_a_failure_is_final(app: Celery, log: Lines) -> None:
+    """An error that isn't retryable ends the item with its kind and text; the run ends."""
+
+    def work(self: RunTask) -> Outcome:
+        raise ValueError("no such story")
+
+    result = deliver(task(app, work), open_run())
+    assert result.state == "FAILURE"
+    assert (item().state, item().error) == ("failed", "ValueError: no such story")
+    assert ledger().get(RUN_ID).status == "failed"
+    assert events(log()) == ["task_started", "task_failed", "run_ended"]
+    assert "Traceback" in next(line for line in log() if line["event"] == "task_failed")["exc_info"]
+
+
+def test_the_last_retry_fails_for_good(app: Celery, log: Lines) -> None:
+    """After MAX_RETRIES the retryable error itself is the reason."""
+
+    def work(self: RunTask) -> Outcome:
+        raise BackendUnavailable("503 from the backend")
+
+    deliver(task(app, work), open_run(), retries=MAX_RETRIES)
+    assert (item().state, item().error) == ("failed", "BackendUnavailable: 503 from the backend")
+    assert events(log()) == ["task_started", "task_failed", "run_ended"]
+
+
+def drop_done(address: Address) -> None:
+    """Let the item be done before its second message comes."""
+    ledger().begin(address, task_id="t0", worker="w")
+    ledger().finish(address, {})
+
+
+def drop_failed(address: Address) -> None:
+    """Let the item have failed for good."""
+    ledger().fail(address, "no")
+
+
+def drop_ended(address: Address) -> None:
+    """Cancel the run."""
+    ledger().cancel(RUN_ID, "by hand")
+
+
+def drop_busy(address: Address) -> None:
+    """Let another message of the item be alive."""
+    ledger().begin(address, task_id="t0", worker="w")
+
+
+def drop_superseded(address: Address) -> None:
+    """Open the next generation."""
+    ledger().cancel(RUN_ID, "by hand")
+    ledger().open(OCCURRENCE, message(), origin="operator", deadline=600, again=True)
+
+
+def drop_unknown(address: Address) -> None:
+    """Forget the run."""
+    ledger()._redis.flushdb()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "why"),
+    [
+        (drop_done, "done"),
+        (drop_failed, "failed"),
+        (drop_ended, "ended"),
+        (drop_busy, "busy"),
+        (drop_superseded, "superseded"),
+        (drop_unknown, "unknown"),
+    ],
+)
+def test_what_there_is_nothing_to_do_for_is_dropped(
+    app: Celery, log: Lines, prepare: Callable[[Address], None], why: str
+) -> None:
+    """The work isn't done, the message is taken, one line says why, the ledger stays."""
+    address = open_run()
+    prepare(address)
+    before = contents(ledger()._redis)
+    assert deliver(task(app, never), address, "t1").state == "SUCCESS"
+    assert contents(ledger()._redis) == before
+    (line,) = [line for line in log() if line["logger"] == "bionewsbot.tasks"]
+    assert (line["event"], line["why"], line["task_id"]) == ("task_dropped", why, "t1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [redis.ConnectionError("gone"), OperationalError("gone"), Reject("gone"), Ignore("gone")],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Exception) -> None:
+    """Not the work failed but the way to it: when the lease runs out, the item is suspect."""
+
+    def work(self: RunTask) -> Outcome:
+        raise error
+
+    deliver(task(app, work), open_run())
+    assert (item().state, item().error) == ("sent", None)
+    assert ledger().get(RUN_ID).status == "running"
+    assert events(log()) == ["task_started", "task_interrupted"]
+    later = Ledger(
+        ledger()._redis, retention_days=1, lease_seconds=3, clock=lambda: ledger_now() + 4
+    )
+    assert [suspect.address.target for suspect in later.suspects(10)] == [JOB]
+
+
+def ledger_now() -> float:
+    """Return Redis' own time."""
+    return ledger().now()
+
+
+def test_redis_lost_at_the_end_leaves_the_item_open(
+    app: Celery, log: Lines, configured: pytest.MonkeyPatch
+) -> None:
+    """The work is done and can't be recorded: it is done once more, not called failed."""
+
+    def finish(self: Ledger, address: Address, totals: object) -> None:
+        raise redis.ConnectionError("gone")
+
+    configured.setattr(Ledger, "finish", finish)
+    deliver(task(app, lambda self: None), open_run())
+    assert item().state == "sent"
+    assert events(log()) == ["task_started", "task_interrupted"]
+
+
+def test_a_task_gives_signs_of_life(app: Celery, configured: pytest.MonkeyPatch) -> None:
+    """While it works its item is held by the heartbeat, and not after."""
+    held: list[list[Address]] = []
+    heartbeat = heartbeat_module.heartbeat()
+
+    def work(self: RunTask) -> Outcome:
+        held.append(list(heartbeat._held))
+        return None
+
+    address = open_run()
+    deliver(task(app, work), address)
+    assert held == [[address]]
+    assert not heartbeat._held
+
+
+def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> None:
+    """Through broker and worker: the same run, target and generation, and then it is done."""
+    seen: list[tuple[Address, int]] = []
+
+    def work(self: RunTask) -> Outcome:
+        seen.append((self.address, self.request.retries))
+        if self.request.retries == 0:
+            raise BackendUnavailable("503 from the backend")
+        return {"insights": 1}
+
+    task(app, work)
+
+    with working(app):
+        address = start_run(
+            app,
+            ledger(),
+            OCCURRENCE,
+            Message(JOB, "tests.task", "high", {}),
+            origin="beat",
+            deadline=600,
+        )
+        wait_until(lambda: ledger().get(RUN_ID).ended, "the run ends")
+    assert seen == [(address, 0), (address, 1)]
+    assert (item().starts, item().sends, item().state) == (2, 1, "done")
+    assert ledger().get(RUN_ID).totals == {"insights": 1}
+    assert events(log()) == [
+        "task_started",
+        "task_retrying",
+        "task_started",
+        "task_succeeded",
+        "run_ended",
+    ]
+    retrying = next(line for line in log() if line["event"] == "task_retrying")
+    assert retrying["error"] == "503 from the backend"
+    assert 0 <= retrying["wait"] <= base.FIRST_RETRY_WAIT
+    ids = {line["task_id"] for line in log() if line["logger"] == "bionewsbot.tasks"}
+    assert len(ids) == 1
+
+
+def test_a_message_without_an_address_hurts_nobody(app: Celery, log: Lines) -> None:
+    """A worker that gets one fails it and goes on with the next."""
+    task(app, lambda self: None)
+    with working(app):
+        app.send_task("tests.task", queue="high")
+        address = open_run()
+        send(app, address, Message(JOB, "tests.task", "high", {}))
+        wait_until(lambda: ledger().get(RUN_ID).ended, "the run ends")
+    assert ledger().get(RUN_ID).status == "succeeded"
