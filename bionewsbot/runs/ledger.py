@@ -28,7 +28,7 @@ from bionewsbot.runs.model import (
     parse_time,
 )
 
-QUEUED_LEASES = 6
+QUEUED_LEASES = 3
 """A message that waits gets this many leases before it is looked for in its queue."""
 
 MAX_TARGETS = 20_000
