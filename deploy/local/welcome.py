@@ -5,6 +5,7 @@ import sys
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import Alert, Insight
@@ -55,12 +56,13 @@ def results(stack: Stack, console: Console) -> None:
             }
     except BioNewsBotError as error:
         raise LocalError(f"The results can't be read: {error}") from error
-    note = None
+    console.print(_table("Top alerts", alerts))
+    console.print(_table("Top insights", insights))
     if shown:
-        dates = " and ".join(str(date) for date in sorted(as_of)) or "an unknown date"
-        note = f"Source “{REPLAY}”: recorded public facts as of {dates}, not today's news."
-    console.print(_table("Top alerts", alerts, None))
-    console.print(_table("Top insights", insights, note))
+        dates = " and ".join(map(str, sorted(as_of))) or "an unknown date"
+        console.print(
+            f"Source “{REPLAY}”: recorded public facts as of {dates}, not today's news.\n"
+        )
 
 
 def addresses(stack: Stack, console: Console) -> None:
@@ -79,22 +81,22 @@ def addresses(stack: Stack, console: Console) -> None:
         "\nNext: [bold]make ps[/], [bold]make logs NAME=beat[/], [bold]make down[/], "
         "[bold].venv/bin/celery -A bionewsbot runs list[/]",
         highlight=False,
+        soft_wrap=True,
     )
 
 
-def _table(title: str, rows: list[Alert] | list[Insight], caption: str | None) -> Table:
+def _table(title: str, rows: list[Alert] | list[Insight]) -> Table:
     table = Table(
         title=title if rows else f"{title}: none",
         title_justify="left",
-        caption=caption,
-        caption_justify="left",
         show_header=bool(rows),
     )
     for heading in ("Company", "Severity", "Polarity", "Date", "What", "Source"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "What")
     for row in rows:
         date = str(row.occurred_at.date())
-        table.add_row(row.company_id, row.severity, row.polarity, date, row.title, row.source)
+        cells = (row.company_id, row.severity, row.polarity, date, row.title, row.source)
+        table.add_row(*map(Text, cells))  # as it is: a title may hold what rich takes for markup
     return table
 
 
