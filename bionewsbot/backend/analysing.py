@@ -1,4 +1,4 @@
-"""One analysis: ask the sources, find, weigh. Knows nothing of the database or of threads."""
+"""One analysis: ask the sources, find, weigh. Touches neither database nor threads."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 from bionewsbot.backend import analysis
 from bionewsbot.backend.clock import written
+from bionewsbot.backend.models import Finding
 from bionewsbot.backend.sources.base import Company, Record, Source, SourceError, Window
 
 logger = logging.getLogger(__name__)
@@ -59,8 +60,10 @@ def analyse(
     return {
         "status": "partial" if failures else "succeeded",
         "sources": reports,
+        # A finding that breaks the contract is a bug of the rules and fails the analysis here,
+        # where the log says so, and not whoever reads it later.
         "findings": [
-            {**asdict(finding), "occurred_at": written(finding.occurred_at)} for finding in findings
+            Finding.model_validate(asdict(finding)).model_dump(mode="json") for finding in findings
         ],
         "significant": analysis.significant(findings),
         "risk": {**asdict(risk), "contributions": [dict(item) for item in risk.contributions]},

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console, JustifyMethod
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -105,11 +106,11 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
     if not shown:
         return
     table = Table(box=None, header_style="bold", pad_edge=True)
-    for column in ("TARGET", "STATE", "QUEUE", "STARTS", "ERROR"):
+    for column in ("TARGET", "STATE", "QUEUE", "STARTS", "RESULT"):
         table.add_column(column, overflow="fold")
     for item in shown:
         name = "(the job)" if item.target == JOB else item.target
-        table.add_row(name, item.state, item.queue, str(item.starts), item.error or "")
+        table.add_row(name, item.state, item.queue, str(item.starts), escape(_result(item)))
     console.print(table)
 
 
@@ -136,6 +137,17 @@ def follow(ledger: Ledger, run_id: str, *, quiet: bool = False) -> Run:
             if run.ended:
                 return run
             time.sleep(POLL_SECONDS)
+
+
+def _result(item: Item) -> str:
+    if item.state != "done":
+        return item.error or ""
+    # Silence is told apart from no news: a company without records says so.
+    if item.totals.get("records") == 0:
+        return (
+            "no records" if not item.totals.get("sources_failed") else "no records, source failed"
+        )
+    return ", ".join(f"{value} {name}" for name, value in sorted(item.totals.items()) if value)
 
 
 def _note(run: Run) -> str:
@@ -167,6 +179,7 @@ def _item_dict(item: Item) -> dict[str, Any]:
         "ended_at": _time(item.ended_at),
         "worker": item.worker,
         "error": item.error,
+        "totals": dict(item.totals),
     }
 
 

@@ -68,6 +68,7 @@ end
 
 local function end_item(target, item, state, error)
   item.state = state
+  item.totals = arg.totals
   item.ended_at = now
   item.error = error
   store_item(target, item)

@@ -359,6 +359,8 @@ def _item(target: str, row: Mapping[str, Any]) -> Item:
         ended_at=row.get("ended_at"),
         worker=row.get("worker"),
         error=row.get("error"),
+        # An empty object comes back from Lua as an empty array.
+        totals={name: int(value) for name, value in dict(row.get("totals") or {}).items()},
     )
 
 

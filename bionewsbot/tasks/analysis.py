@@ -79,18 +79,25 @@ def analyze_company(self: RunTask, company_id: str, analysis_type: AnalysisType)
     if analysis.status == "failed":
         raise _failure(analysis)
     insights, alerts = store_findings(backend(), analysis, key)
+    records = sum(source.fetched for source in analysis.sources)
     sources_failed = sum(source.status == "failed" for source in analysis.sources)
     logger.info(
         "company_analysis_complete",
         extra={
             "company_id": company_id,
             "duration": round(time.monotonic() - started, 3),
+            "records": records,
             "insights_count": insights,
             "alerts_count": alerts,
             "sources_failed": sources_failed,
         },
     )
-    return {"insights": insights, "alerts": alerts, "sources_failed": sources_failed}
+    return {
+        "records": records,
+        "insights": insights,
+        "alerts": alerts,
+        "sources_failed": sources_failed,
+    }
 
 
 def active_companies() -> list[Company]:

@@ -81,6 +81,11 @@ def test_a_run_succeeds_when_its_last_target_is_done(book: LedgerUnderTest) -> N
     run = book.ledger.get(RUN_ID)
     assert (run.status, run.targets, run.done, run.failed) == ("succeeded", 2, 2, 0)
     assert run.totals == {"insights": 5, "alerts": 1}
+    assert [item.totals for item in book.ledger.items(RUN_ID)] == [
+        {},
+        {"insights": 2},
+        {"insights": 3, "alerts": 1},
+    ]
     assert run.seconds(book.clock.now + 99) == 7
 
 
