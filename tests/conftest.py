@@ -10,6 +10,8 @@ pytest_plugins = [
     "support.faulty_backend",
     "support.stack",
     "support.apps",
+    "support.postgres",
+    "support.backend_app",
 ]
 
 
