@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 import yaml
+from support.answers import analysis, company, page, problem
+from support.faulty_backend import FaultyBackend, Reply
 from support.polling import wait_until
 from support.stack import ROOT, Stack
 
@@ -97,6 +99,45 @@ def test_a_run_waits_for_a_backend_that_is_down(stack: Stack) -> None:
     stack.backend()
     run = stack.wait_for_end(run_id)
     assert (run.status, run.targets) == ("succeeded", 0)
+
+
+def test_a_backend_that_answers_garbage_is_told_by_place(
+    stack: Stack, faulty_backend: FaultyBackend
+) -> None:
+    """The run waits, and `runs show` names the call and the field that is wrong."""
+    stack.env["API_BASE_URL"] = faulty_backend.url
+    faulty_backend.on("GET", "/api/v1/companies", Reply(body=page(company(priority="urgent"))))
+    stack.worker()
+    run_id = stack.start_run()
+
+    def error() -> str | None:
+        job = stack.celery_json("runs", "show", run_id)["job"]
+        return str(job["error"] or "")
+
+    said = wait_until(error, "the job waits for a retry") or ""
+    assert "GET /api/v1/companies: items.0.priority" in said
+    assert "'urgent'" in said and "high, medium, low" in said
+    assert stack.ledger.get(run_id).status == "running"
+
+
+def test_a_company_that_the_backend_refuses_fails_alone(
+    stack: Stack, faulty_backend: FaultyBackend
+) -> None:
+    """A 404 is final: no retry, the run ends partial with exit code 3, the others are done."""
+    stack.env["API_BASE_URL"] = faulty_backend.url
+    both = page(company("GILD"), company("MRNA"))
+    faulty_backend.on("GET", "/api/v1/companies", Reply(body=both))
+    started = {"id": "1", "status": "queued", "attempt": 1}
+    gone = problem(404, detail="no company GILD")
+    # Which of the two is asked for first is left open: one of them is refused.
+    faulty_backend.on("POST", "/api/v1/analyses", Reply(404, gone), Reply(202, started))
+    faulty_backend.on("GET", "/api/v1/analyses/1", Reply(body=analysis(findings=[])))
+    stack.worker()
+    shown = stack.celery_json("runs", "start", "daily_company_analysis", "--wait", code=3)
+    assert shown["status"] == "partial"
+    (failed,) = [target for target in shown["targets"] if target["state"] == "failed"]
+    assert (failed["starts"], failed["sends"]) == (1, 1)
+    assert "no company GILD" in failed["error"]
 
 
 def test_a_worker_stops_when_told_and_leaves_what_waits(stack: Stack) -> None:
