@@ -190,13 +190,6 @@ def test_second_up_changes_nothing(
     assert checkout.celery("runs", "list") == runs
 
 
-def test_logs_are_json(checkout: Checkout, first: subprocess.CompletedProcess[str]) -> None:
-    """Beat's log, as `make logs` shows it, is made of JSON lines."""
-    shown = checkout.make("logs", "NAME=beat").stdout.splitlines()
-    assert shown
-    assert all({"timestamp", "event"} <= json.loads(line).keys() for line in shown)
-
-
 def test_down_leaves_nothing_and_a_taken_port_starts_nothing(
     checkout: Checkout, first: subprocess.CompletedProcess[str]
 ) -> None:
@@ -216,6 +209,17 @@ def test_down_leaves_nothing_and_a_taken_port_starts_nothing(
     line = refused.stderr.splitlines()[0]
     assert line == f"Port {port} is taken; set FLOWER_PORT in .env to a free one."
     assert checkout.processes() == set()
+
+
+@pytest.mark.parametrize("program", ["beat", "backend"])
+def test_logs_are_json_from_start_to_stop(
+    checkout: Checkout, first: subprocess.CompletedProcess[str], program: str
+) -> None:
+    """A program's log, as `make logs` shows it, is made of JSON lines, also once it has ended."""
+    assert checkout.make("down").returncode == 0
+    shown = checkout.make("logs", f"NAME={program}").stdout.splitlines()
+    assert shown
+    assert all({"timestamp", "event"} <= json.loads(line).keys() for line in shown)
 
 
 def test_clean_keeps_what_is_the_users(
