@@ -1,10 +1,7 @@
-"""What all tests share: fixtures live in tests/support; in CI a skipped test is a failure."""
-
-import os
-
-import pytest
+"""What all tests share: each module of tests/support that has fixtures or hooks."""
 
 pytest_plugins = [
+    "support.skips",
     "support.redis_server",
     "support.ledgers",
     "support.faulty_backend",
@@ -13,21 +10,3 @@ pytest_plugins = [
     "support.postgres",
     "support.backend_app",
 ]
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI, where .ci/run installs what tests need, a skip fails the session."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
-    if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what failed the session; `-ra` prints the reasons below."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    if os.environ.get("CI") and skipped:
-        terminalreporter.line(
-            f"{len(skipped)} skipped, which fails in CI: let .ci/run install what they need.",
-            red=True,
-        )
