@@ -46,7 +46,7 @@ class Environment:
         digest = hashlib.sha256()
         for name in (self.lock, *(PACKAGE_FILES if self.package else ())):
             digest.update((ROOT / name).read_bytes())
-        digest.update(str(ROOT).encode())  # an environment holds absolute paths
+        digest.update(f"{VERSION} {ROOT}".encode())  # an environment holds absolute paths
         return digest.hexdigest()
 
 

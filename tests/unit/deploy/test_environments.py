@@ -119,12 +119,17 @@ def test_full_disk_is_one_line(
     )
 
 
-def test_other_python_is_refused(checkout: Path, commands: Commands) -> None:
-    """An environment of another Python is never removed under running processes."""
+def test_other_python_is_refused(
+    checkout: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment of another Python is neither passed off nor removed under what runs."""
     environments.ensure([SOME])
     commands.version = "3.9"
-    (checkout / "some.lock").write_text("new", encoding="utf-8")
-    with pytest.raises(InstallError, match=r"\.venv-some holds Python 3\.9.*remove \.venv-some"):
+    monkeypatch.setattr(environments, "VERSION", "3.12")
+    assert not environments.installed(SOME)
+    with pytest.raises(
+        InstallError, match=r"\.venv-some holds Python 3\.9, not 3\.12.*remove \.venv-some"
+    ):
         environments.ensure([SOME])
 
 
