@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bionewsbot.errors import BioNewsBotError
 from deploy.local import dotenv, lifecycle, supervisor, welcome
+from deploy.local.environments import DISK_FULL
 from deploy.local.errors import LocalError
 from deploy.local.stack import ROOT, Stack, local_settings, plan
 
@@ -46,8 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mend = f"The disk is full: free some space below {ROOT}, then run make again."
-        print(mend if full else error, file=sys.stderr)
+        print(DISK_FULL.format(root=ROOT) if full else error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
