@@ -38,7 +38,7 @@ _SEND_OPTIONS = frozenset(
     "countdown eta expires headers retry retry_policy serializer compression time_limit "
     "soft_time_limit ignore_result group_id group_index chord chain root_id parent_id reply_to "
     "retries add_to_parent replaced_task_nesting origin immutable connection stamped_headers "
-    "argsrepr kwargsrepr".split()
+    "argsrepr kwargsrepr redelivered".split()
 )
 
 

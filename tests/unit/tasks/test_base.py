@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from celery import Celery, Task
+from celery.app.task import Context
 
 from bionewsbot.errors import BackendUnavailable, NotARun
 from bionewsbot.tasks.base import CheckedTask, FanOut, RunTask
@@ -61,6 +62,25 @@ def test_a_misspelt_send_option_raises(bare: Celery) -> None:
     for send in (work.apply_async, work.s().apply_async):
         with pytest.raises(TypeError, match="task tests.work: unknown send option expire, quue"):
             send(expire=5, quue="high")
+
+
+@pytest.mark.parametrize("exchange", ["", "bionewsbot"])
+def test_what_celery_sends_in_a_retry_is_taken(bare: Celery, exchange: str) -> None:
+    """Celery copies a retry's options from the message, `redelivered` among them."""
+
+    @bare.task(name="tests.work")
+    def work() -> None: ...
+
+    request = Context(
+        id="t",
+        delivery_info={
+            "exchange": exchange,
+            "routing_key": "celery",
+            "priority": 0,
+            "redelivered": None,
+        },
+    )
+    work.signature_from_request(request, countdown=1, retries=1).apply_async()
 
 
 @pytest.mark.parametrize("cls", [CheckedTask, RunTask])
