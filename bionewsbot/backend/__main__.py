@@ -22,7 +22,8 @@ from bionewsbot.backend.settings import (
 from bionewsbot.backend.sources import sources
 from bionewsbot.backend.storage.database import Database, DatabaseUnusable
 
-logger = logging.getLogger(__name__)
+# Not __name__, which is "__main__" when this module is run.
+logger = logging.getLogger("bionewsbot.backend")
 
 GRACE = 10
 """Seconds that requests get to end at a shutdown; long polls are answered at once."""
@@ -59,11 +60,6 @@ def main() -> int:
 
 
 def _serve(settings: BackendSettings) -> int:
-    if settings.is_public and settings.api_key is None:
-        logger.warning(
-            "api_open_to_everyone",
-            extra={"host": settings.host, "mend": "set BACKEND_API_KEY"},
-        )
     with _bound(settings) as listener:
         app = create_app(
             _migrated(settings),
@@ -71,6 +67,7 @@ def _serve(settings: BackendSettings) -> int:
             api_key=settings.api_key,
             analysis_concurrency=settings.analysis_concurrency,
         )
+        _warn_if_open(settings)
         server = _Server(
             uvicorn.Config(
                 app,
@@ -90,12 +87,21 @@ def _serve(settings: BackendSettings) -> int:
     return 0 if server.started else 1
 
 
+def _warn_if_open(settings: BackendSettings) -> None:
+    if settings.is_public and settings.api_key is None:
+        logger.warning(
+            "api_open_to_everyone",
+            extra={"host": settings.host, "mend": "set BACKEND_API_KEY"},
+        )
+
+
 def _bound(settings: BackendSettings) -> socket.socket:
     place = f"{settings.host}:{settings.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM
         )[0]
+        # With the protocol that getaddrinfo names: asyncio sets TCP_NODELAY only then.
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise StartError(

@@ -6,6 +6,7 @@ once. An empty variable counts as unset.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,6 @@ from sqlalchemy.exc import ArgumentError
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("json", "text")
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 DATABASE_URLS = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 POSTGRESQL_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 
@@ -44,7 +44,10 @@ class BackendSettings:
     @property
     def is_public(self) -> bool:
         """Whether other machines may reach the port."""
-        return self.host not in LOOPBACK_HOSTS
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
 
 
 def load(dotenv: Path | None = None) -> BackendSettings:

@@ -86,7 +86,10 @@ class RunningBackend:
         self.app = create_app(self.database, sources, clock=self.clock, **options)
         self.services: Services = self.app.state.services
         self.http = requests.Session()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        # With the protocol named: asyncio sets TCP_NODELAY only then, and each call takes 40 ms
+        # more without it.
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._listener.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(self.app, log_config=None, access_log=False, lifespan="on")
