@@ -161,7 +161,7 @@ def test_an_analysis_is_started_for_the_occurrence(backend: Mock) -> None:
         scheduled_for=datetime(2026, 1, 15, 6, tzinfo=UTC),
         idempotency_key=KEY,
     )
-    assert totals == {"insights": 1, "alerts": 1, "sources_failed": 0}
+    assert totals == {"records": 1, "insights": 1, "alerts": 1, "sources_failed": 0}
 
 
 def test_a_second_delivery_uses_the_same_keys(backend: Mock) -> None:
@@ -203,7 +203,8 @@ def test_what_alerts(backend: Mock, polarity: str, severity: str, alerts: int) -
     """Medium and above, good news as much as bad; every finding is an insight."""
     found = answers.finding(severity=severity, polarity=polarity)
     backend.analysis.return_value = ended(findings=[found])
-    assert analyse() == {"insights": 1, "alerts": alerts, "sources_failed": 0}
+    totals = analyse()
+    assert (totals["insights"], totals["alerts"]) == (1, alerts)
     assert backend.store_insight.call_count == 1
     assert [
         (call.args[0].severity, call.args[0].polarity, call.args[0].company_id)
@@ -212,13 +213,14 @@ def test_what_alerts(backend: Mock, polarity: str, severity: str, alerts: int) -
 
 
 def test_a_partial_analysis_counts_with_its_failed_sources(backend: Mock) -> None:
-    """It is done; the summary says how many sources failed."""
+    """It is done; the summary says how many records came and how many sources failed."""
     source = answers.analysis()["sources"][0]
     backend.analysis.return_value = ended(
         status="partial",
         sources=[source, {**source, "name": "b", "status": "failed"}, {**source, "name": "c"}],
     )
-    assert analyse()["sources_failed"] == 1
+    totals = analyse()
+    assert (totals["sources_failed"], totals["records"]) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_a_misspelt_task_option_raises(bare: Celery, base: type[Task], option: s
     """The error names the task and the option."""
     with pytest.raises(TypeError, match=f"task work: unknown option {option}"):
 
-        @bare.task(base=base, **{option: True})
+        @bare.task(base=base, shared=False, **{option: True})
         def work() -> None: ...
 
         _ = work.name  # Celery makes the task when it is first looked at
@@ -46,7 +46,7 @@ def test_celerys_options_are_taken(
 ) -> None:
     """Those of its documentation, also those for retries that Task itself lacks as attributes."""
 
-    @bare.task(base=base, name="tests.work", **options)
+    @bare.task(base=base, name="tests.work", shared=False, **options)
     def work() -> None: ...
 
     for name, value in options.items():
@@ -56,7 +56,7 @@ def test_celerys_options_are_taken(
 def test_a_misspelt_send_option_raises(bare: Celery) -> None:
     """Before anything is sent; the error names the task and the option."""
 
-    @bare.task(name="tests.work")
+    @bare.task(name="tests.work", shared=False)
     def work() -> None: ...
 
     for send in (work.apply_async, work.s().apply_async):
@@ -68,7 +68,7 @@ def test_a_misspelt_send_option_raises(bare: Celery) -> None:
 def test_what_celery_sends_in_a_retry_is_taken(bare: Celery, exchange: str) -> None:
     """Celery copies a retry's options from the message, `redelivered` among them."""
 
-    @bare.task(name="tests.work")
+    @bare.task(name="tests.work", shared=False)
     def work() -> None: ...
 
     request = Context(
@@ -108,7 +108,7 @@ def test_a_run_task_without_headers_does_nothing(bare: Celery) -> None:
     """The error says how to start a run; the function isn't called."""
     called = []
 
-    @bare.task(base=RunTask, bind=True, name="tests.job")
+    @bare.task(base=RunTask, bind=True, name="tests.job", shared=False)
     def job(self: RunTask) -> FanOut:
         called.append(1)
         return FanOut(())
