@@ -244,8 +244,10 @@ def test_a_lock_that_was_lost_is_not_anothers_loss(
     assert book.redis.get(reconciler._LOCK) == "another's"
 
 
-def test_the_step_goes_on_through_errors(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither Redis' absence nor a defect ends the thread; the worker's stop does."""
+def test_the_step_goes_on_through_errors(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither Redis' absence nor a defect ends the thread or goes unsaid; the stop ends it."""
     from redis import ConnectionError as Away
 
     from bionewsbot import settings
@@ -275,6 +277,10 @@ def test_the_step_goes_on_through_errors(app: Celery, monkeypatch: pytest.Monkey
     wait_until(lambda: len(passed) >= 4, "four passes are made")
     step.stop(Worker())
     assert not any(thread.name == "ledger-reconciler" for thread in threading.enumerate())
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "reconciler_waits_for_redis"),
+        ("ERROR", "reconciler_failed"),
+    ]
 
 
 def test_what_a_message_in_flight_meets(

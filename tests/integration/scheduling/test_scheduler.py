@@ -121,6 +121,8 @@ def test_a_wrong_timetable_leaves_redis_as_it_was(
     Scheduler(app)
     redis.set("redbeat::lock", "the leader's")
     before = contents(redis)
+    # As in a process that has just started.
+    app.conf.beat_schedule = {}
     timetable(text)
     with pytest.raises(SystemExit, match="beat was not started; the timetable is wrong:\n"):
         Scheduler(app)
