@@ -16,7 +16,7 @@ from deploy.local.errors import LocalError
 from deploy.local.stack import FLOWER_PASSWORD, FLOWER_USER, Stack, password
 
 FIRST_ENTRY = "daily_company_analysis"
-TOP = 10
+TOP = 7
 SEVERITIES = ("critical", "high", "medium", "low")
 REPLAY = "replay"
 """The source that plays recorded public facts; its answers are as old as its records."""
@@ -44,8 +44,18 @@ def results(stack: Stack, console: Console) -> None:
     """Print the top alerts and insights as the Backend API has them. Raises LocalError."""
     try:
         with BackendClient.from_settings(stack.settings) as client:
-            alerts = sorted(client.alerts(state="open"), key=_weight)[:TOP]
-            insights = sorted(client.insights(), key=_weight)[:TOP]
+            alerts = sorted(client.alerts(state="open"), key=_weight)
+            alerted = {(alert.company_id, alert.story_id, alert.type) for alert in alerts}
+            alerts = alerts[:TOP]
+            # A story that alerts stands in the upper table already.
+            insights = sorted(
+                (
+                    insight
+                    for insight in client.insights()
+                    if (insight.company_id, insight.story_id, insight.type) not in alerted
+                ),
+                key=_weight,
+            )[:TOP]
             rows: list[Alert | Insight] = [*alerts, *insights]
             shown = {row.analysis_id for row in rows if row.source == REPLAY}
             as_of = {
@@ -57,7 +67,7 @@ def results(stack: Stack, console: Console) -> None:
     except BioNewsBotError as error:
         raise LocalError(f"The results can't be read: {error}") from error
     console.print(_table("Top alerts", alerts))
-    console.print(_table("Top insights", insights))
+    console.print(_table("Top insights that did not alert", insights))
     if shown:
         dates = " and ".join(map(str, sorted(as_of))) or "an unknown date"
         console.print(
