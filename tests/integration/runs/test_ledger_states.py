@@ -52,6 +52,8 @@ class LedgerStates(RuleBasedStateMachine):
         self.final: dict[tuple[str, int], tuple[str, dict[str, int], int, int]] = {}
         self.totals: dict[tuple[str, int], Counter[str]] = {}
         """Totals of the items that this model saw recorded as done."""
+        self.recorded: set[Address] = set()
+        """Items whose end was taken down: none may be twice."""
         self.queued: set[str] = set()
         """Task ids whose messages a queue would show."""
 
@@ -61,8 +63,45 @@ class LedgerStates(RuleBasedStateMachine):
 
     @initialize(target=messages)
     def first(self) -> object:
-        """Begin with an open run."""
-        return self.opened(0, None)
+        """Begin with a run whose targets are sent."""
+        return self.selected(0)
+
+    @rule(target=messages, which=st.integers(0, 1))
+    def again(self, which: int) -> object:
+        """An operator carries an occurrence out once more."""
+        return self.selected(which)
+
+    def selected(self, which: int) -> object:
+        """Open a run, if it may be opened, and send its job and targets."""
+        job = self.opened(which, None, again=True)
+        if not isinstance(job, tuple):
+            return multiple()
+        rows = [Message(each, "work", "low", {"id": each}) for each in TARGETS]
+        _, unsent = self.ledger.fan_out(job[0], rows)
+        targets = [Address(job[0].run_id, each.target, job[0].generation) for each in unsent]
+        assert {each.target for each in targets} == set(TARGETS)
+        return multiple(job, *[self.send(address) for address in targets])
+
+    @rule(which=st.integers(0, 1), left=st.integers(0, 2))
+    def work_off(self, which: int, left: int) -> None:
+        """Workers carry out what is open, all but a few items."""
+        run_id = OCCURRENCES[which].run_id
+        if not self.redis.exists(f"{KEY_PREFIX}run:{run_id}"):
+            return
+        generation = self.ledger.get(run_id).generation
+        open_items = [each for each in self.ledger.items(run_id) if each.state == "sent"]
+        for item in open_items[left:]:
+            address = Address(run_id, item.target, generation)
+            verdict, status = self.ledger.finish(address, {"insights": 1})
+            if verdict is Verdict.RECORDED:
+                self.totals.setdefault(self.which(address), Counter())["insights"] += 1
+            self.told(address, verdict, status)
+
+    @rule(message=messages)
+    def mark_late(self, message: tuple[Address, str]) -> None:
+        """The mark that a message was sent comes after its worker was done, or twice."""
+        address, task_id = message
+        self.ledger.sent(address.run_id, address.generation, [(address.target, task_id)])
 
     @rule(
         target=messages,
@@ -218,7 +257,11 @@ class LedgerStates(RuleBasedStateMachine):
 
     def told(self, address: Address, verdict: Verdict, status: str | None) -> None:
         """Note the end that a call was told to have brought about."""
-        if verdict is not Verdict.RECORDED:
+        if verdict is Verdict.RECORDED:
+            assert self.ledger.get(address.run_id).generation == address.generation
+            assert address not in self.recorded
+            self.recorded.add(address)
+        else:
             assert status is None
         if status is not None:
             assert self.ledger.get(address.run_id).status == status
