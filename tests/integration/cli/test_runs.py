@@ -1,7 +1,8 @@
 """`runs list|show|watch|cancel|start` on a real ledger: words, JSON and exit codes."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +41,16 @@ def run(app: Celery, configured: pytest.MonkeyPatch) -> Run:
         return done
 
     return run
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[None]:
+    """A machine whose own time is not UTC."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def carry_out(run_id: str, **targets: bool) -> None:
@@ -198,8 +209,8 @@ def test_start_sends_the_entrys_job(run: Run, broker: Broker) -> None:
     assert ledger().get(RUN_ID).origin == "operator"
 
 
-def test_a_time_without_a_zone_is_utc(run: Run, broker: Broker) -> None:
-    """As everywhere in the house."""
+def test_a_time_without_a_zone_is_utc(run: Run, broker: Broker, elsewhere: None) -> None:
+    """As everywhere in the house, whatever zone the machine is in."""
     run("start", "daily_company_analysis", "--at", "2026-01-15 06:00")
     assert ledger().get(RUN_ID).status == "running"
 
