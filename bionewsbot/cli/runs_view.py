@@ -102,6 +102,9 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
         f"{totals['sources_failed']} sources failed, {totals['seconds']} s"
     )
     console.print(line, highlight=False)
+    silent = [item.target for item in items if item.state == "done" and _is_silent(item)]
+    if silent:
+        console.print(f"  no records in this window: {', '.join(silent)}", highlight=False)
     shown = [item for item in items if item.state == "failed" or not only_failed]
     if not shown:
         return
@@ -148,6 +151,11 @@ def _result(item: Item) -> str:
             "no records" if not item.totals.get("sources_failed") else "no records, source failed"
         )
     return ", ".join(f"{value} {name}" for name, value in sorted(item.totals.items()) if value)
+
+
+def _is_silent(item: Item) -> bool:
+    """Whether the sources answered and had nothing; one that failed is no such silence."""
+    return item.totals.get("records") == 0 and not item.totals.get("sources_failed")
 
 
 def _note(run: Run) -> str:

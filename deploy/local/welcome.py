@@ -100,6 +100,8 @@ def _table(title: str, rows: list[Alert] | list[Insight]) -> Table:
         title=title if rows else f"{title}: none",
         title_justify="left",
         show_header=bool(rows),
+        header_style="bold",
+        box=None,
     )
     for heading in ("Company", "Severity", "Polarity", "Date", "What", "Source"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "What")
