@@ -47,7 +47,9 @@ class PostgresServer:
         return self.url(name)
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server, unless it runs, and wait until it answers."""
+        if self._process is not None:
+            return
         data = self._folder / "data"
         if not data.exists():
             if os.getuid() == 0:

@@ -4,12 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 from support.postgres import PostgresServer
 
-from bionewsbot.backend.storage.database import Database, DatabaseUnusable
+from bionewsbot.backend.storage.database import MIGRATIONS, Database, DatabaseUnusable
 from bionewsbot.backend.storage.tables import metadata
 
 
@@ -81,5 +83,21 @@ def test_lost_postgresql_is_found_again(postgres_server: PostgresServer) -> None
     database.migrate()
     postgres_server.stop()
     postgres_server.start()
+    database.check()
+    database.close()
+
+
+def test_migrations_lead_back(database_url: str) -> None:
+    """Taken back to the beginning, a database is empty, and can be migrated again."""
+    database = Database(database_url)
+    database.migrate()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    with database.read() as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+    database.migrate()
     database.check()
     database.close()

@@ -4,9 +4,14 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +146,27 @@ def test_killed_backend_resumes(backend: Backend) -> None:
     risk = requests.get(f"{backend.url}/api/v1/companies/GILD/risk", timeout=10).json()
     assert len(risk["items"]) == 10
     assert following.stop() == 0
+
+
+def test_stop_answers_who_waits(backend: Backend) -> None:
+    """A SIGTERM ends the process with code 0, a long poll gets the state of the moment."""
+    process = backend.start()
+    add_company(backend)
+    done = analyse(backend, 1)["id"]
+    requests.get(f"{backend.url}/api/v1/analyses/{done}?wait=20", timeout=30).raise_for_status()
+    # Stands for an analysis in the hands of another process: this one won't end it.
+    with closing(sqlite3.connect(backend.folder / "data" / "backend.db")) as database:
+        database.execute("UPDATE analyses SET status = 'running'")
+        database.commit()
+    with ThreadPoolExecutor(1) as pool:
+        url = f"{backend.url}/api/v1/analyses/{done}?wait=25"
+        answer = pool.submit(lambda: requests.get(url, timeout=40))
+        with pytest.raises(FutureTimeout):
+            answer.result(timeout=1)  # so it waits
+        began = time.monotonic()
+        assert process.stop() == 0
+        assert answer.result().json()["status"] == "running"
+        assert time.monotonic() - began < 8
 
 
 def test_interrupt_ends_it_well(backend: Backend) -> None:

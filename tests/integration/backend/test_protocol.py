@@ -1,10 +1,12 @@
 """What holds for every call: ids, errors, the key, lists, limits."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backend_app import RunningBackend, StartBackend, insight
+from support.backend_app import GILD, RunningBackend, StartBackend, StubSource, insight
+from support.postgres import PostgresServer
 
 WRONG_CALLS = [
     ("GET", "/nowhere", 404),
@@ -123,6 +125,36 @@ def test_crash_is_a_problem_document(
     (line,) = [record for record in caplog.records if record.getMessage() == "request_failed"]
     assert line.levelno == logging.ERROR
     assert "innards" in str(line.exc_info)
+
+
+def test_busy_database_is_retryable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On SQLite a write that can't get its turn in time is a 503, and works later."""
+    backend = RunningBackend(f"sqlite:///{tmp_path / 'b.db'}", (StubSource(),)).start()
+    try:
+        monkeypatch.setattr("bionewsbot.backend.storage.database.BUSY_TIMEOUT", 0.1)
+        with backend.database.write():
+            problem(backend.call("PUT", "companies/GILD", json=GILD), 503)
+            assert backend.all("companies") == []
+        assert backend.call("PUT", "companies/GILD", json=GILD).status_code == 201
+    finally:
+        backend.stop()
+
+
+def test_lost_database_is_retryable(postgres_server: PostgresServer) -> None:
+    """While PostgreSQL is away the backend lives but isn't ready, and recovers by itself."""
+    backend = RunningBackend(postgres_server.new_database(), (StubSource(),)).start()
+    try:
+        backend.add_company()
+        postgres_server.stop()
+        for method, path in (("GET", "/readyz"), ("GET", "companies")):
+            assert "database" in problem(backend.call(method, path), 503)["detail"]
+        assert backend.get("/livez") == {"status": "ok"}
+        postgres_server.start()
+        assert backend.get("/readyz") == {"status": "ok"}
+        assert len(backend.all("companies")) == 1
+    finally:
+        postgres_server.start()
+        backend.stop()
 
 
 def test_openapi_lists_every_call(backend: RunningBackend) -> None:
