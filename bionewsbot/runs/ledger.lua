@@ -132,7 +132,13 @@ function operations.open()
   store_item(JOB, {state = 'waiting', task = arg.task, queue = arg.queue, kwargs = arg.kwargs,
                    sends = 0, starts = 0})
   redis.call('ZADD', index, arg.scheduled_at, arg.run_id)
-  redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. (now - arg.retention))
+  -- Each opening sweeps a few of the oldest that are forgotten: the index stays as long as the
+  -- runs are kept, whenever they were scheduled.
+  for _, run_id in ipairs(redis.call('ZRANGE', index, 0, arg.sweep - 1)) do
+    if redis.call('EXISTS', arg.prefix .. 'run:' .. run_id) == 0 then
+      redis.call('ZREM', index, run_id)
+    end
+  end
   if arg.start_by and now > arg.start_by then
     end_run('missed', 'its starting deadline had passed before it could be sent')
     return {'missed', generation}
@@ -182,6 +188,9 @@ function operations.sent()
       if item.begun_by ~= send.task_id then
         item.state = 'sent'
         item.task_id = send.task_id
+        if item.alive then
+          item.deaths = (item.deaths or 0) + 1
+        end
         item.alive = false
         lease(send.target, arg.lease)
       end

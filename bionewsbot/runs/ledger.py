@@ -40,6 +40,9 @@ MAX_ERROR_LENGTH = 500
 KEEP_GENERATIONS = 10
 """Earlier generations of a run whose summaries are kept."""
 
+SWEEP = 4
+"""Ids of forgotten runs that an opening takes out of the index: more than the one that it adds."""
+
 _SECONDS_PER_DAY = 86_400
 
 
@@ -125,6 +128,7 @@ class Ledger:
             retention=self._retention,
             again=again,
             keep_generations=KEEP_GENERATIONS,
+            sweep=SWEEP,
             lease=self._queued_lease,
         )
         if verdict == "exists":
@@ -339,7 +343,9 @@ def _suspect(row: Mapping[str, Any]) -> Suspect:
         message=_message(row["target"], row),
         task_id=row.get("task_id"),
         sends=int(row["sends"]),
+        deaths=int(row.get("deaths", 0)),
         begun="begun_at" in row,
+        alive=bool(row.get("alive")),
         start_by=row.get("start_by"),
     )
 

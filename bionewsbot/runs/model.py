@@ -142,7 +142,11 @@ class Suspect:
     message: Message
     task_id: str | None
     sends: int
+    deaths: int
+    """How often it was begun by a worker that was not heard of again."""
     begun: bool
+    alive: bool
+    """Whether the last that was heard of it is that a worker is at it."""
     start_by: float | None
 
 

@@ -18,14 +18,15 @@ from bionewsbot import settings as settings_module
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs.broker import waiting_task_ids
 from bionewsbot.runs.dispatch import send
+from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import BEATS_PER_LEASE
 from bionewsbot.runs.ledger import Ledger, ledger
 from bionewsbot.runs.model import JOB, Suspect
 
 logger = logging.getLogger(__name__)
 
-MAX_SENDS = 5
-"""Sends of one item before it is given up on: one that kills its worker must not go on for ever."""
+MAX_DEATHS = 5
+"""Workers that an item may take with it: one that kills its worker must not go on for ever."""
 
 MAX_SUSPECTS = 5000
 """Items looked at in one pass, so that a pass over the largest run takes a second or two."""
@@ -42,7 +43,8 @@ def reconcile(app: Celery, ledger: Ledger) -> int:
     for run_id in ledger.overdue():
         status = ledger.end_overdue(run_id)
         if status:
-            logger.error("run_overdue", extra={"run_id": run_id, "status": status})
+            logger.error("run_overdue", extra={"run_id": run_id})
+            log_end(ledger, run_id, status)
     by_queue: dict[str, list[Suspect]] = defaultdict(list)
     now = ledger.now()
     for suspect in ledger.suspects(MAX_SUSPECTS):
@@ -75,9 +77,11 @@ def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Sus
             continue
         address = suspect.address
         fields = {"run_id": address.run_id, "target": address.target, "sends": suspect.sends}
-        if suspect.sends >= MAX_SENDS:
-            ledger.fail(address, f"lost or killed its worker {suspect.sends} times")
+        # The death that made it a suspect now is counted only when it is sent again.
+        if suspect.alive and suspect.deaths + 1 >= MAX_DEATHS:
+            _, status = ledger.fail(address, f"its worker died {MAX_DEATHS} times")
             logger.error("target_given_up", extra=fields)
+            log_end(ledger, address.run_id, status)
             continue
         start_by = _start_by(suspect)
         expires = None if start_by is None else datetime.fromtimestamp(start_by, UTC)

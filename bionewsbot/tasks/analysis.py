@@ -53,11 +53,13 @@ def hourly_quick_scan(self: RunTask) -> FanOut:
 
     Every target goes to the queue `high`: a scan that waits behind the daily analysis is late.
     """
-    chosen = settings_module.current().priority_companies
+    chosen = set(settings_module.current().priority_companies)
+    active = active_companies()
+    unknown = chosen - {company.id for company in active}
+    if unknown:
+        logger.warning("priority_companies_unknown", extra={"companies": sorted(unknown)})
     companies = [
-        company
-        for company in active_companies()
-        if company.priority == "high" or company.id in chosen
+        company for company in active if company.priority == "high" or company.id in chosen
     ]
     return _fan_out(companies, QUICK_SCAN, queue=names.QUEUE_HIGH)
 

@@ -15,6 +15,7 @@ from bionewsbot import logs
 from bionewsbot.celeryconfig import MAX_RETRY_WAIT
 from bionewsbot.errors import RetryableError
 from bionewsbot.runs import dispatch
+from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import heartbeat
 from bionewsbot.runs.ledger import Verdict, ledger
 from bionewsbot.runs.model import Address, Message
@@ -101,6 +102,14 @@ class RunTask(CheckedTask):
         """The place in the ledger of the message at hand. Raises NotARun."""
         return Address.from_headers(self.request.headers)
 
+    def retry(self, *args: Any, **options: Any) -> Any:
+        """Ask for another attempt as Celery does; one that was told when waits at least so long."""
+        asked = getattr(options.get("exc"), "retry_after", None)
+        if asked is not None:
+            wait = max(options.get("countdown") or 0, min(asked, MAX_RETRY_WAIT))
+            options["countdown"] = wait
+        return super().retry(*args, **options)
+
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Carry out the message at hand and record in the ledger what came of it."""
         address = self.address
@@ -143,11 +152,11 @@ class RunTask(CheckedTask):
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             logger.exception("task_failed", extra={"error": reason})
-            _log_end(address, ledger().fail(address, reason))
+            log_end(ledger(), address.run_id, ledger().fail(address, reason)[1])
             raise
         duration = round(time.monotonic() - started, 3)
         logger.info("task_succeeded", extra={"duration": duration, **totals})
-        _log_end(address, ended)
+        log_end(ledger(), address.run_id, ended[1])
 
 
 def run_task(name: str, **options: Any) -> Callable[[Callable[..., Outcome]], RunTask]:
@@ -156,20 +165,3 @@ def run_task(name: str, **options: Any) -> Callable[[Callable[..., Outcome]], Ru
         base=RunTask, bind=True, name=name, **options
     )
     return decorate
-
-
-def _log_end(address: Address, ended: tuple[Verdict, str | None]) -> None:
-    status = ended[1]
-    if status is not None:
-        run = ledger().get(address.run_id)
-        logger.info(
-            "run_ended",
-            extra={
-                "entry": run.entry,
-                "status": status,
-                "targets": run.targets,
-                "failed": run.failed,
-                "duration": round(run.seconds(run.opened_at), 3),
-                **run.totals,
-            },
-        )

@@ -13,7 +13,7 @@ from bionewsbot.runs import reconciler
 from bionewsbot.runs.dispatch import fan_out, send, start_run
 from bionewsbot.runs.ledger import QUEUED_LEASES, Verdict
 from bionewsbot.runs.model import JOB, Address, Item
-from bionewsbot.runs.reconciler import MAX_SENDS, ReconcilerStep, reconcile, run_once
+from bionewsbot.runs.reconciler import MAX_DEATHS, ReconcilerStep, reconcile, run_once
 
 RUN_ID = OCCURRENCE.run_id
 QUEUED = LEASE * QUEUED_LEASES + 1
@@ -128,24 +128,43 @@ def test_what_is_lost_again_and_again_is_given_up(
     job: Address,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """After MAX_SENDS the item has failed, with the reason, and the run ends."""
+    """After MAX_DEATHS the item has failed, with the reason, and the run ends."""
+    caplog.set_level("INFO", "bionewsbot")
     broker.lose("default")
     book.begin(job, "job")
     fan_out(app, book.ledger, job, [message("POISON", "low")])
     book.ledger.finish(job, {})
-    for sends in range(1, MAX_SENDS):
+    poison = Address(job.run_id, "POISON", job.generation)
+    for deaths in range(1, MAX_DEATHS):
         broker.lose("low")
+        assert book.begin(poison, f"death {deaths}") is Verdict.GO
         book.clock.advance(QUEUED)
         assert reconcile(app, book.ledger) == 1
-        assert item(book, "POISON").sends == sends + 1
+        assert item(book, "POISON").sends == deaths + 1
     broker.lose("low")
+    book.begin(poison, "the last one")
     book.clock.advance(QUEUED)
     assert reconcile(app, book.ledger) == 0
     assert broker.messages("low") == []
     assert item(book, "POISON").state == "failed"
-    assert item(book, "POISON").error == f"lost or killed its worker {MAX_SENDS} times"
+    assert item(book, "POISON").error == f"its worker died {MAX_DEATHS} times"
     assert book.ledger.get(RUN_ID).status == "failed"
-    assert "target_given_up" in [record.message for record in caplog.records]
+    events = [record.message for record in caplog.records]
+    assert "target_given_up" in events and "run_ended" in events
+
+
+def test_what_was_only_lost_or_waits_for_a_retry_is_never_given_up(
+    app: Celery, book: LedgerUnderTest, broker: Broker, job: Address
+) -> None:
+    """No worker died of it: it is sent again until the run's deadline."""
+    for sends in range(1, MAX_DEATHS + 3):
+        if sends % 2:
+            assert book.begin(job, f"attempt {sends}") is Verdict.GO
+            book.ledger.pause(job, seconds=0, error="503")
+        broker.lose("default")
+        book.clock.advance(QUEUED)
+        assert reconcile(app, book.ledger) == 1
+        assert item(book).sends == sends + 1
 
 
 def test_a_job_that_nobody_started_in_time_is_missed(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
 from support.apps import Broker, Lines, contents, working
 from support.ledgers import OCCURRENCE, message
@@ -15,13 +15,14 @@ from support.polling import wait_until
 
 from bionewsbot import logs
 from bionewsbot.api.client import BackendClient
+from bionewsbot.celeryconfig import MAX_RETRY_WAIT
 from bionewsbot.errors import BackendUnavailable
 from bionewsbot.runs import heartbeat as heartbeat_module
 from bionewsbot.runs.dispatch import send, start_run
 from bionewsbot.runs.ledger import Ledger, ledger
 from bionewsbot.runs.model import JOB, Address, Item, Message
 from bionewsbot.tasks import base
-from bionewsbot.tasks.base import MAX_RETRIES, FanOut, Outcome, RunTask
+from bionewsbot.tasks.base import MAX_RETRIES, CheckedTask, FanOut, Outcome, RunTask
 
 RUN_ID = OCCURRENCE.run_id
 Work = Callable[[RunTask], Outcome]
@@ -59,9 +60,12 @@ def item(target: str = JOB) -> Item:
     return next(each for each in ledger().items(RUN_ID) if each.target == target)
 
 
+LOGGERS = ("bionewsbot.tasks", "bionewsbot.runs.ending")
+
+
 def events(lines: list[dict[str, Any]]) -> list[str]:
     """Return the events of our own lines."""
-    return [line["event"] for line in lines if line["logger"] == "bionewsbot.tasks"]
+    return [line["event"] for line in lines if line["logger"] in LOGGERS]
 
 
 def never(task: RunTask) -> Outcome:
@@ -74,7 +78,7 @@ def test_totals_reach_the_ledger_and_the_log(app: Celery, log: Lines) -> None:
     deliver(task(app, lambda self: {"insights": 3}), open_run())
     run = ledger().get(RUN_ID)
     assert (run.status, run.totals, item().state) == ("succeeded", {"insights": 3}, "done")
-    started, succeeded, ended = [line for line in log() if line["logger"] == "bionewsbot.tasks"]
+    started, succeeded, ended = [line for line in log() if line["logger"] in LOGGERS]
     assert (started["event"], started["attempt"]) == ("task_started", 1)
     assert (succeeded["event"], succeeded["insights"]) == ("task_succeeded", 3)
     assert (ended["event"], ended["status"], ended["entry"]) == (
@@ -215,7 +219,7 @@ def test_what_there_is_nothing_to_do_for_is_dropped(
     before = contents(ledger()._redis)
     assert deliver(task(app, never), address, "t1").state == "SUCCESS"
     assert contents(ledger()._redis) == before
-    (line,) = [line for line in log() if line["logger"] == "bionewsbot.tasks"]
+    (line,) = [line for line in log() if line["logger"] in LOGGERS]
     assert (line["event"], line["why"], line["task_id"]) == ("task_dropped", why, "t1")
 
 
@@ -311,6 +315,29 @@ def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> 
     assert 0 <= retrying["wait"] <= base.FIRST_RETRY_WAIT
     ids = {line["task_id"] for line in log() if line["logger"] == "bionewsbot.tasks"}
     assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [(None, 0, base.FIRST_RETRY_WAIT), (7.0, 7, 7), (9e9, MAX_RETRY_WAIT, MAX_RETRY_WAIT)],
+)
+def test_a_backend_that_says_when_is_heeded(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, asked: float | None, least: float, most: float
+) -> None:
+    """Retry-After is the least wait, up to the longest wait that there is."""
+    waits: list[float] = []
+
+    def retry(self: RunTask, *args: Any, **options: Any) -> Any:
+        waits.append(options["countdown"])
+        raise Retry("later", when=options["countdown"])
+
+    monkeypatch.setattr(CheckedTask, "retry", retry)
+
+    def work(self: RunTask) -> Outcome:
+        raise BackendUnavailable("busy", retry_after=asked)
+
+    deliver(task(app, work), open_run())
+    assert len(waits) == 1 and least <= waits[0] <= most
 
 
 def test_a_message_without_an_address_hurts_nobody(app: Celery, log: Lines) -> None:
