@@ -8,7 +8,7 @@ import pytest
 
 import bionewsbot.settings
 from bionewsbot.names import QUEUE_DEAD_LETTER, WORKER_QUEUES
-from deploy.local import lifecycle, stack
+from deploy.local import stack
 
 CONFIG = Path(__file__).parents[3] / "deploy" / "local" / "supervisord.conf"
 
@@ -51,12 +51,17 @@ def test_every_queue_has_a_worker(programs: dict[str, configparser.SectionProxy]
     assert QUEUE_DEAD_LETTER not in consumed
 
 
-def test_driver_waits_longer_than_programs_may_take_to_stop(
-    programs: dict[str, configparser.SectionProxy],
+def test_workers_grace_is_the_setting(
+    programs: dict[str, configparser.SectionProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """supervisord stops one priority after the other; the driver outlasts them all."""
-    longest = sum(int(program["stopwaitsecs"]) for program in programs.values())
-    assert longest < lifecycle.STOP_SECONDS + 30, "two workers stop side by side"
+    """supervisord kills a worker after WORKER_GRACE_SECONDS, and nothing else says when."""
+    monkeypatch.setenv("WORKER_GRACE_SECONDS", "77")
+    monkeypatch.setattr(stack, "password", lambda: "secret")
+    planned = stack.plan(bionewsbot.settings.load(Path("no.env")))
+    environment = stack.environment(planned, {})
+    for name in ("worker-high", "worker-all"):
+        given = programs[name]["stopwaitsecs"].replace("%(ENV_", "%(")
+        assert given % environment == "77"
 
 
 def test_programs_restart_and_rotate_their_logs(
