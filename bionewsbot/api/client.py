@@ -1,6 +1,7 @@
 """The calls of CONTRACT.md that the scheduler makes, one method each.
 
-Every method raises BackendUnavailable or MalformedAnswer (try again) or BackendRefused (don't).
+Every method raises BackendUnavailable, MalformedAnswer or CircuitOpen (try again) or BackendRefused
+(don't).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from bionewsbot.api.breaker import Breaker
 from bionewsbot.api.models import (
     Alert,
     AlertPage,
@@ -40,7 +42,9 @@ PAGE_SIZE = 500
 
 API = "/api/v1"
 
+M = TypeVar("M", bound=BaseModel)
 P = TypeVar("P", bound=Page)
+T = TypeVar("T")
 
 
 def _no_request_id() -> str | None:
@@ -61,6 +65,7 @@ class BackendClient:
         timeout: float = 30,
         pool_size: int = 10,
         request_id: Callable[[], str | None] = _no_request_id,
+        breaker: Breaker | None = None,
     ) -> None:
         """Prepare a client; connects on first use. See Transport. Raises SettingsError."""
         self._transport = Transport(
@@ -69,19 +74,29 @@ class BackendClient:
             timeout=timeout,
             pool_size=pool_size,
             request_id=request_id,
+            breaker=breaker,
         )
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, request_id: Callable[[], str | None] = _no_request_id
+        cls,
+        settings: Settings,
+        *,
+        request_id: Callable[[], str | None] = _no_request_id,
+        guarded: bool = True,
     ) -> Self:
-        """Prepare a client with a connection for each thread of a worker. Raises SettingsError."""
+        """Prepare a client with a connection for each thread of a worker. Raises SettingsError.
+
+        Its calls go through the workers' circuit breaker unless `guarded` is False: a person at a
+        prompt is no herd, wants to try in spite of it, and may have no Redis.
+        """
         return cls(
             settings.api_base_url,
             api_key=settings.api_key,
             timeout=settings.api_timeout,
             pool_size=settings.celery_worker_concurrency,
             request_id=request_id,
+            breaker=Breaker.from_settings(settings) if guarded else None,
         )
 
     def __enter__(self) -> Self:
@@ -96,7 +111,7 @@ class BackendClient:
 
     def ready(self) -> None:
         """Return if the backend can serve; raise BackendUnavailable or another error if not."""
-        self._transport.call("GET", "/readyz")
+        self._transport.call("GET", "/readyz", read=_unread)
 
     def companies(
         self, *, status: Status | None = "active", priority: Priority | None = None
@@ -116,6 +131,7 @@ class BackendClient:
         self._transport.call(
             "PUT",
             f"{API}/companies/{_step(company.id)}",
+            read=_unread,
             body=company.model_dump_json(exclude={"id"}).encode(),
         )
 
@@ -134,27 +150,22 @@ class BackendClient:
         request = _StartRequest(
             company_id=company_id, type=type, scheduled_for=format_time(scheduled_for)
         )
-        return self._post(f"{API}/analyses", request, idempotency_key).read(StartedAnalysis)
+        return self._post(f"{API}/analyses", request, idempotency_key, _as(StartedAnalysis))
 
     def analysis(self, analysis_id: str, *, wait: float = 0) -> Analysis:
         """Return an analysis; the backend waits up to `wait` seconds (at most 25) for its end."""
         if not 0 <= wait <= MAX_WAIT:
             raise ValueError(f"wait={wait}: must be from 0 to {MAX_WAIT:g} seconds")
-        answer = self._transport.call(
-            "GET",
-            f"{API}/analyses/{_step(analysis_id)}",
-            params={"wait": f"{wait:g}"} if wait else None,
-            wait=wait,
-        )
-        return answer.read(Analysis)
+        path = f"{API}/analyses/{_step(analysis_id)}"
+        return self._transport.call("GET", path, read=_as(Analysis), wait=wait)
 
     def store_insight(self, insight: NewInsight, *, idempotency_key: str) -> Stored:
         """Store an insight; one of the same company, story and type is merged, not doubled."""
-        return _stored(self._post(f"{API}/insights", insight, idempotency_key))
+        return self._post(f"{API}/insights", insight, idempotency_key, _stored)
 
     def store_alert(self, alert: NewAlert, *, idempotency_key: str) -> Stored:
         """Store an alert; one of the same company, story and type is merged, not doubled."""
-        return _stored(self._post(f"{API}/alerts", alert, idempotency_key))
+        return self._post(f"{API}/alerts", alert, idempotency_key, _stored)
 
     def insights(
         self,
@@ -181,9 +192,15 @@ class BackendClient:
         for page in self._pages(f"{API}/alerts", AlertPage, params):
             yield from page.items
 
-    def _post(self, path: str, body: BaseModel, idempotency_key: str) -> Answer:
+    def _post(
+        self, path: str, body: BaseModel, idempotency_key: str, read: Callable[[Answer], T]
+    ) -> T:
         return self._transport.call(
-            "POST", path, body=body.model_dump_json().encode(), idempotency_key=idempotency_key
+            "POST",
+            path,
+            read=read,
+            body=body.model_dump_json().encode(),
+            idempotency_key=idempotency_key,
         )
 
     def _pages(
@@ -199,7 +216,7 @@ class BackendClient:
         asked = {**params, "limit": str(PAGE_SIZE)}
         while True:
             try:
-                page = self._transport.call("GET", path, params=asked).read(model)
+                page = self._transport.call("GET", path, read=_as(model), params=asked)
             except (BackendRefused, BackendUnavailable) as error:
                 if may_be_missing and not cursors and error.status in (404, 501):
                     raise CollectionMissing(str(error)) from error
@@ -218,6 +235,14 @@ class _StartRequest(BaseModel):
     company_id: str
     type: AnalysisType
     scheduled_for: str
+
+
+def _as(model: type[M]) -> Callable[[Answer], M]:
+    return lambda answer: answer.read(model)
+
+
+def _unread(answer: Answer) -> None:
+    """Leave the body alone: that the backend did as it was told is all there is to know."""
 
 
 def _stored(answer: Answer) -> Stored:

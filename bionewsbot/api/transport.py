@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,12 +22,16 @@ import urllib3.exceptions
 from pydantic import BaseModel, ValidationError
 from requests.adapters import HTTPAdapter
 
+from bionewsbot.api.breaker import Breaker
 from bionewsbot.errors import BackendRefused, BackendUnavailable, MalformedAnswer, SettingsError
 from bionewsbot.settings import LOOPBACK_HOSTS
 from bionewsbot.validation import dotted, problems, shorten
 
 CONNECT_TIMEOUT = 3.05
 """Seconds to connect: a little over 3, the wait after which TCP sends a lost SYN again."""
+
+TRIAL_MARGIN = 5.0
+"""Seconds beyond a call's time-outs after which the breaker's trial is given to another call."""
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Longest answer that is read. A page has at most 500 items, so this leaves 128 KiB for each."""
@@ -43,6 +48,7 @@ RETRYABLE_STATUSES = (408, 425, 429)
 _CHUNK_BYTES = 64 * 1024
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,15 +94,18 @@ class Transport:
         timeout: float,
         pool_size: int,
         request_id: Callable[[], str | None],
+        breaker: Breaker | None = None,
     ) -> None:
         """Prepare the pool; connects on first use. Raises SettingsError.
 
         `timeout` (seconds) bounds the wait for an answer to begin and, once more, for it to end.
-        Where all `pool_size` connections are in use, a call waits for one.
+        Where all `pool_size` connections are in use, a call waits for one. With a `breaker` no
+        call is made while it is open.
         """
         self._base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._request_id = request_id
+        self._breaker = breaker
         try:
             requests.Request("GET", self._base_url).prepare()
         except ValueError as error:  # as all of requests' complaints about URLs are
@@ -119,16 +128,38 @@ class Transport:
         method: str,
         path: str,
         *,
+        read: Callable[[Answer], T],
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         idempotency_key: str | None = None,
         wait: float = 0,
-    ) -> Answer:
-        """Make one call and return its 2xx answer. `body` is JSON; `wait` the long poll's seconds.
+    ) -> T:
+        """Make one call and return what `read` makes of its 2xx answer.
 
-        Raises BackendUnavailable, BackendRefused or MalformedAnswer, each naming method and path.
+        `body` is JSON. With `wait` it is a long poll of that many seconds; the breaker's trial asks
+        for an answer at once, since all other calls wait for its outcome. Raises
+        BackendUnavailable, BackendRefused, MalformedAnswer or CircuitOpen, each naming method and
+        path.
         """
         call = f"{method} {path}"
+        longest = CONNECT_TIMEOUT + 2 * self._timeout + TRIAL_MARGIN
+        guard = self._breaker and self._breaker.calling(call, seconds=longest)
+        # What can't be read is a failure of the backend too, so that is done inside.
+        with guard or nullcontext(False) as is_trial:
+            patience = 0 if is_trial else wait
+            asked = {**(params or {}), "wait": f"{patience:g}"} if patience else params
+            return read(self._exchange(call, method, path, asked, body, idempotency_key, patience))
+
+    def _exchange(
+        self,
+        call: str,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        idempotency_key: str | None,
+        wait: float,
+    ) -> Answer:
         headers = {"X-Request-ID": self._request_id() or uuid.uuid4().hex}
         if body is not None:
             headers["Content-Type"] = "application/json"
