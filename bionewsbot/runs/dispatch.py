@@ -2,14 +2,26 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import QueueNotFound
 from celery.utils import uuid
+from kombu.exceptions import BatchPublishError, OperationalError
+from redis import RedisError
 
-from bionewsbot.runs.ledger import Ledger, Verdict
-from bionewsbot.runs.model import JOB, Address, Message, Occurrence
+from bionewsbot.errors import RunExists
+from bionewsbot.runs.ledger import TOO_LATE, Ledger, Verdict
+from bionewsbot.runs.model import (
+    RUNNING,
+    WAITING,
+    Address,
+    Message,
+    NewRun,
+    Opened,
+    Opening,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -17,68 +29,121 @@ BATCH = 100
 """Messages sent between two marks in the ledger: few round trips, few doubles after a crash."""
 
 
-def start_run(
-    app: Celery,
-    ledger: Ledger,
-    occurrence: Occurrence,
-    job: Message,
-    *,
-    origin: str,
-    deadline: float,
-    starting_deadline: float | None = None,
-    again: bool = False,
-) -> Address | None:
-    """Open the occurrence's run and send its job; returns the job's address.
+def start_run(app: Celery, ledger: Ledger, new: NewRun) -> Opening:
+    """Open a run and send its job, as `start_runs` does. Raises RunExists if there is one."""
+    opening = start_runs(app, ledger, [new])[0]
+    if opening.verdict is Opened.EXISTS:
+        mend = (
+            "wait for its end or cancel it"
+            if opening.status in (RUNNING, WAITING)
+            else "carry it out once more with --again"
+        )
+        run_id = new.occurrence.run_id
+        raise RunExists(f"{run_id} already has a run ({opening.status}); {mend}")
+    return opening
 
-    `deadline` is in seconds from now, `starting_deadline` from the scheduled time; where that has
-    passed, the run is on record as missed and None is returned. The run stands in the ledger
-    before its message is sent: what dies in between, the reconciler sends. Raises RunExists.
+
+def start_runs(app: Celery, ledger: Ledger, runs: Sequence[NewRun]) -> list[Opening]:
+    """Open runs and send the jobs of those that may start; say of each what came of it.
+
+    A run stands in the ledger before its message is sent: what dies in between is sent when its
+    occurrence is started once more, or by the reconciler. Raises redis.RedisError or kombu's
+    OperationalError where Redis is away; then any part of it may have been done.
     """
-    start_by = None
-    if starting_deadline is not None:
-        start_by = occurrence.scheduled_for + timedelta(seconds=starting_deadline)
-    address, opened = ledger.open(
-        occurrence, job, origin=origin, deadline=deadline, start_by=start_by, again=again
-    )
-    if not opened:
-        logger.error("run_missed", extra={"run_id": occurrence.run_id, "start_by": start_by})
-        return None
-    logger.info("run_opened", extra={"run_id": occurrence.run_id, "origin": origin})
-    task_id = send(app, address, job, expires=start_by)
-    ledger.sent(address.run_id, address.generation, [(JOB, task_id)])
-    return address
+    openings = ledger.open_all(runs)
+    for opening in openings:
+        if not opening.to_send:
+            _log(opening)
+    sends = [
+        (address, opening.new.job, opening.new.start_by)
+        for opening in openings
+        if (address := opening.to_send)
+    ]
+    for start in range(0, len(sends), BATCH):
+        ledger.sent(send_all(app, sends[start : start + BATCH]))
+    for opening in openings:
+        if opening.to_send:
+            _log(opening)
+    return openings
 
 
 def fan_out(app: Celery, ledger: Ledger, job: Address, targets: Sequence[Message]) -> Verdict:
     """Register the job's targets and send those that are not sent yet."""
     verdict, unsent = ledger.fan_out(job, targets)
     for start in range(0, len(unsent), BATCH):
-        sends = [
-            (
-                message.target,
-                send(app, Address(job.run_id, message.target, job.generation), message),
-            )
-            for message in unsent[start : start + BATCH]
-        ]
-        ledger.sent(job.run_id, job.generation, sends)
+        batch = unsent[start : start + BATCH]
+        sends = [(Address(job.run_id, one.target, job.generation), one, None) for one in batch]
+        ledger.sent(send_all(app, sends))
     return verdict
 
 
-def send(
-    app: Celery, address: Address, message: Message, *, expires: datetime | None = None
-) -> str:
-    """Send one message under a fresh task id, which is returned.
+def send_all(
+    app: Celery, messages: Sequence[tuple[Address, Message, datetime | None]]
+) -> list[tuple[Address, str]]:
+    """Send messages under fresh task ids, each until it expires; returns the ids.
 
-    Raises kombu's OperationalError if the broker stays away, QueueNotFound for a misspelt queue.
+    Raises kombu's OperationalError if the broker stays away (some may have been sent all the
+    same), QueueNotFound for a misspelt queue.
     """
-    task_id: str = uuid()
-    options: dict[str, Any] = {"expires": expires} if expires else {}
-    app.send_task(
+    sent = []
+    try:
+        with app.producer_or_acquire() as producer, producer.batch(max_size=BATCH):
+            for address, message, expires in messages:
+                task_id: str = uuid()
+                _publish(app, producer, address, message, task_id, expires)
+                sent.append((address, task_id))
+    except (BatchPublishError, RedisError) as error:
+        raise OperationalError(f"the broker: {error.__cause__ or error}") from error
+    return sent
+
+
+def _publish(
+    app: Celery,
+    producer: Any,
+    address: Address,
+    message: Message,
+    task_id: str,
+    expires: datetime | None,
+) -> None:
+    # What `send_task` does below its routing (the queue is known) and its subscription to a result
+    # (nobody waits for one): those cost as much as the sending itself.
+    if message.queue not in app.amqp.queues:
+        raise QueueNotFound(f"queue {message.queue!r} is not one of {', '.join(app.amqp.queues)}")
+    kwargs = dict(message.kwargs)
+    task_message = app.amqp.as_task_v2(
+        task_id,
         message.task,
-        kwargs=dict(message.kwargs),
-        task_id=task_id,
+        kwargs=kwargs,
+        expires=expires,
+        root_id=task_id,
+        ignore_result=True,
+        argsrepr="()",
+        kwargsrepr=repr(kwargs),
+    )
+    app.amqp.send_task_message(
+        producer,
+        message.task,
+        task_message,
         queue=message.queue,
         headers=address.headers(),
-        **options,
+        # Workers declare the queues.
+        declare=(),
     )
-    return task_id
+
+
+def _log(opening: Opening) -> None:
+    new = opening.new
+    fields = {"run_id": new.occurrence.run_id, "entry": new.occurrence.entry, "origin": new.origin}
+    match opening.verdict:
+        case Opened.OPENED:
+            logger.info("run_opened", extra=fields)
+        case Opened.UNSENT:
+            logger.warning("run_sent_again", extra=fields)
+        case Opened.EXISTS:
+            logger.warning("occurrence_dropped", extra={**fields, "status": opening.status})
+        case Opened.MISSED:
+            logger.error("run_missed", extra={**fields, "why": new.missed or TOO_LATE})
+        case Opened.SKIPPED:
+            logger.warning("run_skipped", extra=fields)
+        case Opened.WAITING:
+            logger.info("run_waits", extra=fields)

@@ -1,8 +1,8 @@
-"""The ledger of runs in Redis: every transition is one atomic script (`ledger.lua`)."""
+"""The ledger of runs in Redis: every transition is one atomic script (`script/*.lua`)."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from importlib.resources import files
@@ -13,20 +13,21 @@ from redis.lock import Lock
 
 from bionewsbot import settings as settings_module
 from bionewsbot.celeryconfig import connect_redis
-from bionewsbot.errors import LedgerLimit, RunExists, RunUnknown
+from bionewsbot.errors import LedgerLimit, RunUnknown
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs.model import (
-    JOB,
     SCHEMA,
     Address,
-    Item,
     Message,
-    Occurrence,
-    Run,
+    NewRun,
+    Opened,
+    Opening,
     Suspect,
     format_time,
-    parse_time,
 )
+from bionewsbot.runs.reading import LedgerReader
+from bionewsbot.runs.records import key_of, message_of, suspect_of
+from bionewsbot.settings import Settings
 
 QUEUED_LEASES = 3
 """A message that waits gets this many leases before it is looked for in its queue."""
@@ -37,13 +38,32 @@ MAX_TARGETS = 20_000
 MAX_ERROR_LENGTH = 500
 """Characters of an error's text that the ledger keeps with an item."""
 
+MAX_TRACEBACK_LENGTH = 8000
+"""Characters of a traceback, its end, that a dead letter keeps."""
+
+KEEP_ATTEMPTS = 10
+"""Failed attempts at an item that are kept with their times and errors."""
+
 KEEP_GENERATIONS = 10
 """Earlier generations of a run whose summaries are kept."""
 
 SWEEP = 4
 """Ids of forgotten runs that an opening takes out of the index: more than the one that it adds."""
 
+TOO_LATE = "its starting deadline passed before it could be sent"
+
+MAX_DEATHS = 5
+"""Workers that an item may take with it: one that kills its worker must not go on for ever."""
+
+POISONOUS = f"its worker died {MAX_DEATHS} times"
+
+KEEP_STORIES = 10
+"""Stories that a dead letter keeps: the first and the latest of its generations."""
+
 _SECONDS_PER_DAY = 86_400
+
+_SCRIPT = ("state", "letters", "opening", "items", "closing")
+"""Parts of the script; each uses what those before it define."""
 
 
 class Verdict(StrEnum):
@@ -59,11 +79,13 @@ class Verdict(StrEnum):
     """A later generation of the run has taken its place."""
     BUSY = "busy"
     """Another message of the same item is alive."""
+    POISON = "poison"
+    """It has taken MAX_DEATHS workers with it; it has to be failed."""
     UNKNOWN = "unknown"
     """The ledger doesn't know the run or the target."""
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """Reads and writes the ledger. Safe to share between threads.
 
     Every method raises redis.RedisError if Redis stays away beyond the client's retries.
@@ -81,13 +103,23 @@ class Ledger:
 
         An item counts as alive for `lease_seconds` after each sign of life.
         """
-        self._redis = redis
+        super().__init__(redis)
         self._lease = lease_seconds
         self._queued_lease = lease_seconds * QUEUED_LEASES
         self._retention = retention_days * _SECONDS_PER_DAY
         self._clock = clock
-        source = files(__package__).joinpath("ledger.lua").read_text(encoding="utf-8")
-        self._script = redis.register_script(source)
+        parts = [files(__package__).joinpath("script", f"{name}.lua") for name in _SCRIPT]
+        source = [part.read_text(encoding="utf-8") for part in parts]
+        self._script = redis.register_script("\n".join([*source, "return operations[ARGV[1]]()"]))
+
+    @classmethod
+    def from_settings(cls, settings: Settings, redis: "Redis | None" = None) -> "Ledger":
+        """Return a ledger as the settings want it, on a client of its own or on `redis`."""
+        return cls(
+            redis if redis is not None else connect_redis(settings),
+            retention_days=settings.run_retention_days,
+            lease_seconds=settings.run_lease_seconds,
+        )
 
     def now(self) -> float:
         """Return the ledger's time in epoch seconds: Redis' clock, the same for every host."""
@@ -96,49 +128,32 @@ class Ledger:
         seconds, microseconds = self._redis.time()
         return seconds + microseconds / 1_000_000
 
-    def open(
-        self,
-        occurrence: Occurrence,
-        job: Message,
-        *,
-        origin: str,
-        deadline: float,
-        start_by: datetime | None = None,
-        again: bool = False,
-    ) -> tuple[Address, bool]:
-        """Open the occurrence's run; its job waits to be sent.
+    def open(self, new: NewRun) -> Opening:
+        """Open a run; its job waits to be sent. What came of it stands in the Opening."""
+        return self.open_all([new])[0]
 
-        `deadline` is in seconds from now. Returns the job's address, and False where `start_by`
-        had passed, so that the run is on record as missed instead. Raises RunExists if the
-        occurrence has a run (with `again`: one that is still running).
-        """
-        verdict, detail = self._call(
+    def open_all(self, runs: Sequence[NewRun]) -> list[Opening]:
+        """Open runs, in this order and in one round trip."""
+        answers = self._call(
             "open",
-            occurrence.run_id,
+            "",
+            runs=[_opening(new) for new in runs],
             schema=SCHEMA,
-            entry=occurrence.entry,
-            scheduled_for=format_time(occurrence.scheduled_for),
-            scheduled_at=occurrence.scheduled_for.timestamp(),
-            task=job.task,
-            queue=job.queue,
-            kwargs=json.dumps(dict(job.kwargs)),
-            origin=origin,
-            start_by=start_by.timestamp() if start_by else None,
-            deadline=deadline,
             retention=self._retention,
-            again=again,
+            too_late=TOO_LATE,
             keep_generations=KEEP_GENERATIONS,
             sweep=SWEEP,
             lease=self._queued_lease,
         )
-        if verdict == "exists":
-            mend = (
-                "wait for its end or cancel it"
-                if detail == "running"
-                else "carry it out once more with --again"
+        return [
+            Opening(
+                new,
+                Opened(verdict),
+                status=detail if verdict == "exists" else None,
+                generation=None if verdict == "exists" else int(detail),
             )
-            raise RunExists(f"{occurrence.run_id} already has a run ({detail}); {mend}")
-        return Address(occurrence.run_id, JOB, int(detail)), verdict == "opened"
+            for new, (verdict, detail) in zip(runs, answers, strict=True)
+        ]
 
     def fan_out(
         self, job: Address, targets: Sequence[Message]
@@ -162,13 +177,20 @@ class Ledger:
         verdict, unsent = self._call(
             "fan_out", job.run_id, generation=job.generation, targets=rows, lease=self._queued_lease
         )
-        waiting = tuple(_message(row["target"], row) for row in json.loads(unsent))
+        waiting = tuple(message_of(row["target"], row) for row in json.loads(unsent))
         return Verdict(verdict), waiting
 
-    def sent(self, run_id: str, generation: int, sends: Iterable[tuple[str, str]]) -> None:
-        """Record that messages were sent: pairs of target and task id."""
-        rows = [{"target": target, "task_id": task_id} for target, task_id in sends]
-        self._call("sent", run_id, generation=generation, sends=rows, lease=self._queued_lease)
+    def sent(self, sends: Iterable[tuple[Address, str]]) -> None:
+        """Record that messages were sent: pairs of address and task id. One round trip."""
+        by_run: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
+        for address, task_id in sends:
+            row = {"target": address.target, "task_id": task_id}
+            by_run[address.run_id, address.generation].append(row)
+        rows = [
+            {"run_id": run_id, "generation": generation, "sends": targets}
+            for (run_id, generation), targets in by_run.items()
+        ]
+        self._call("sent", "", runs=rows, lease=self._queued_lease)
 
     def begin(self, address: Address, *, task_id: str, worker: str) -> Verdict:
         """Ask to begin an item. Anything but GO: there is nothing to do, drop the message."""
@@ -181,6 +203,7 @@ class Ledger:
                 task_id=task_id,
                 worker=worker,
                 lease=self._lease,
+                max_deaths=MAX_DEATHS,
             )
         )
 
@@ -188,8 +211,16 @@ class Ledger:
         """Renew the leases of items that somebody works on."""
         self._renew(addresses, self._lease)
 
-    def pause(self, address: Address, *, seconds: float, error: str) -> None:
-        """Record that an item waits `seconds` for its next attempt, after `error`."""
+    def tried(self, address: Address) -> tuple[int, float]:
+        """Return how many attempts at an item failed, and the seconds since the first began."""
+        attempts, seconds = self._call("tried", address.run_id, target=address.target)
+        return int(attempts), float(seconds)
+
+    def pause(self, address: Address, *, seconds: float, error: str, counts: bool = True) -> None:
+        """Record that an item waits `seconds` for its next attempt, after `error`.
+
+        `counts` says whether the attempt that failed is on record as one.
+        """
         self._call(
             "pause",
             address.run_id,
@@ -197,6 +228,8 @@ class Ledger:
             generation=address.generation,
             lease=seconds + self._queued_lease,
             error=error[:MAX_ERROR_LENGTH],
+            counts=counts,
+            keep_attempts=KEEP_ATTEMPTS,
         )
 
     def finish(self, address: Address, totals: Mapping[str, int]) -> tuple[Verdict, str | None]:
@@ -204,14 +237,53 @@ class Ledger:
 
         Returns the verdict, and the run's final status where this ended the run.
         """
-        return self._end(address, "done", totals, None)
+        return self._end(address, "done", totals)
 
-    def fail(self, address: Address, error: str) -> tuple[Verdict, str | None]:
-        """Record an item as failed for good; returns as `finish` does."""
-        return self._end(address, "failed", {}, error[:MAX_ERROR_LENGTH])
+    def fail(
+        self,
+        address: Address,
+        error: str,
+        *,
+        why: str,
+        traceback: str | None = None,
+        message: Mapping[str, Any] | None = None,
+    ) -> tuple[Verdict, str | None]:
+        """Record an item as failed for good and write its dead letter; returns as `finish` does.
+
+        `why` says why it isn't tried again; `message` is its message as it came.
+        """
+        return self._end(
+            address,
+            "failed",
+            {},
+            error=error[:MAX_ERROR_LENGTH],
+            why=why,
+            traceback=traceback and traceback[-MAX_TRACEBACK_LENGTH:],
+            message=message,
+            keep_stories=KEEP_STORIES,
+        )
+
+    def replay(self, run_id: str, target: str, *, by: str) -> tuple[str, Address | None]:
+        """Have a failed item carried out once more, in a new generation with all its attempts.
+
+        Its job waits to be sent. Returns `replayed` and the address; else the state of the item
+        or the run that stands against it, and None.
+        """
+        verdict, generation = self._call(
+            "replay", run_id, target=target, by=by, lease=self._queued_lease
+        )
+        return verdict, Address(run_id, target, generation) if verdict == "replayed" else None
+
+    def purge_letters(self, ids: Sequence[str]) -> int:
+        """Remove dead letters unrun; returns how many there were."""
+        return int(self._call("purge", "", ids=list(ids)))
+
+    def record_letter(self, letter: Mapping[str, Any]) -> bool:
+        """Keep a dead letter of a message that belongs to no run; returns whether it is new."""
+        return bool(self._call("record", "", letter=dict(letter)))
 
     def cancel(self, run_id: str, reason: str) -> str:
-        """End a running run as cancelled; returns its status, which may have been final before.
+        """End a running or waiting run as cancelled; returns its status, final before or now.
 
         Raises RunUnknown.
         """
@@ -226,58 +298,28 @@ class Ledger:
 
     def overdue(self) -> list[str]:
         """Return the ids of running runs that are past their deadline."""
-        found = self._redis.zrangebyscore(_key("open"), "-inf", self.now())
+        found = self._redis.zrangebyscore(key_of("open"), "-inf", self.now())
         return cast(list[str], found)
 
     def end_overdue(self, run_id: str) -> str | None:
         """Fail what is left of a run past its deadline; returns the final status if it ended."""
         reason = "the run's deadline passed"
-        return str(self._call("overdue", run_id, reason=reason)) or None
+        return str(self._call("overdue", run_id, reason=reason, keep_stories=KEEP_STORIES)) or None
 
     def suspects(self, limit: int) -> list[Suspect]:
         """Return up to `limit` items whose lease ran out; settled ones are cleared on the way."""
-        return [_suspect(row) for row in json.loads(self._call("suspects", "", limit=limit))]
+        return [suspect_of(row) for row in json.loads(self._call("suspects", "", limit=limit))]
 
-    def postpone(self, addresses: Iterable[Address]) -> None:
-        """Let suspects be for a while: their messages still wait in their queues."""
-        self._renew(addresses, self._queued_lease)
+    def postpone(self, addresses: Iterable[Address], *, seconds: float = 0) -> None:
+        """Let items be whose messages wait in their queues, from `seconds` ahead for a while."""
+        self._renew(addresses, seconds + self._queued_lease)
 
     def lock(self, name: str, *, seconds: float) -> Lock:
         """Return a lock that one process holds at a time, for `seconds` at most."""
         return Lock(self._redis, name, timeout=seconds)
 
-    def get(self, run_id: str) -> Run:
-        """Return a run. Raises RunUnknown."""
-        fields = cast(dict[str, str], self._redis.hgetall(_key("run", run_id)))
-        if not fields:
-            raise RunUnknown(f"The ledger holds no run {run_id}")
-        return _run(run_id, fields)
-
-    def items(self, run_id: str) -> list[Item]:
-        """Return a run's items, the job first, then the targets by name."""
-        rows = cast(dict[str, str], self._redis.hgetall(_key("items", run_id)))
-        found = [_item(target, json.loads(text)) for target, text in rows.items()]
-        return sorted(found, key=lambda item: (item.target != JOB, item.target))
-
-    def latest(self, limit: int, entry: str | None = None) -> list[Run]:
-        """Return up to `limit` runs, the latest occurrence first; those of one entry if given."""
-        found: list[Run] = []
-        position = 0
-        while len(found) < limit:
-            page = self._redis.zrevrange(_key("index"), position, position + limit - 1)
-            if not page:
-                break
-            position += limit
-            wanted = [run_id for run_id in cast(list[str], page) if _is_of(run_id, entry)]
-            with self._redis.pipeline(transaction=False) as pipe:
-                for run_id in wanted:
-                    pipe.hgetall(_key("run", run_id))
-                rows = pipe.execute()
-            found += [_run(run_id, row) for run_id, row in zip(wanted, rows, strict=True) if row]
-        return found[:limit]
-
     def _end(
-        self, address: Address, state: str, totals: Mapping[str, int], error: str | None
+        self, address: Address, state: str, totals: Mapping[str, int], **details: Any
     ) -> tuple[Verdict, str | None]:
         verdict, status = self._call(
             "finish",
@@ -286,7 +328,7 @@ class Ledger:
             generation=address.generation,
             state=state,
             totals=dict(totals),
-            error=error,
+            **details,
         )
         return Verdict(verdict), status or None
 
@@ -294,17 +336,17 @@ class Ledger:
         until = self.now() + seconds
         leases = {f"{address.run_id}|{address.target}": until for address in addresses}
         if leases:
-            self._redis.zadd(_key("leases"), leases, xx=True)
+            self._redis.zadd(key_of("leases"), leases, xx=True)
 
     def _call(self, operation: str, run_id: str, **argument: Any) -> Any:
         given = {name: value for name, value in argument.items() if value is not None}
         return self._script(
             keys=[
-                _key("run", run_id),
-                _key("items", run_id),
-                _key("leases"),
-                _key("open"),
-                _key("index"),
+                key_of("run", run_id),
+                key_of("items", run_id),
+                key_of("leases"),
+                key_of("open"),
+                key_of("index"),
             ],
             args=[
                 operation,
@@ -317,75 +359,24 @@ class Ledger:
 @lru_cache(maxsize=1)
 def ledger() -> Ledger:
     """Return this process' ledger, made from its settings."""
-    settings = settings_module.current()
-    return Ledger(
-        connect_redis(settings),
-        retention_days=settings.run_retention_days,
-        lease_seconds=settings.run_lease_seconds,
-    )
+    return Ledger.from_settings(settings_module.current())
 
 
-def _key(kind: str, run_id: str | None = None) -> str:
-    return f"{KEY_PREFIX}{kind}" + (f":{run_id}" if run_id else "")
-
-
-def _is_of(run_id: str, entry: str | None) -> bool:
-    return entry is None or run_id.rpartition("@")[0] == entry
-
-
-def _message(target: str, row: Mapping[str, Any]) -> Message:
-    return Message(target, row["task"], row["queue"], json.loads(row["kwargs"]))
-
-
-def _suspect(row: Mapping[str, Any]) -> Suspect:
-    return Suspect(
-        address=Address(row["run_id"], row["target"], int(row["generation"])),
-        message=_message(row["target"], row),
-        task_id=row.get("task_id"),
-        sends=int(row["sends"]),
-        deaths=int(row.get("deaths", 0)),
-        begun="begun_at" in row,
-        alive=bool(row.get("alive")),
-        start_by=row.get("start_by"),
-    )
-
-
-def _item(target: str, row: Mapping[str, Any]) -> Item:
-    return Item(
-        target=target,
-        state=row["state"],
-        task=row["task"],
-        queue=row["queue"],
-        kwargs=json.loads(row["kwargs"]),
-        sends=int(row["sends"]),
-        starts=int(row["starts"]),
-        task_id=row.get("task_id"),
-        sent_at=row.get("sent_at"),
-        begun_at=row.get("begun_at"),
-        ended_at=row.get("ended_at"),
-        worker=row.get("worker"),
-        error=row.get("error"),
-        # An empty object comes back from Lua as an empty array.
-        totals={name: int(value) for name, value in dict(row.get("totals") or {}).items()},
-    )
-
-
-def _run(run_id: str, fields: Mapping[str, str]) -> Run:
-    return Run(
-        run_id=run_id,
-        entry=fields["entry"],
-        scheduled_for=parse_time(fields["scheduled_for"]),
-        generation=int(fields["generation"]),
-        origin=fields["origin"],
-        status=fields["status"],
-        opened_at=float(fields["opened_at"]),
-        deadline=float(fields["deadline"]),
-        ended_at=float(fields["ended_at"]) if "ended_at" in fields else None,
-        reason=fields.get("reason"),
-        fanned_out="fanned_out_at" in fields,
-        targets=int(fields["targets"]),
-        done=int(fields["done"]),
-        failed=int(fields["failed"]),
-        totals={name: int(value) for name, value in json.loads(fields["totals"]).items()},
-        earlier=tuple(json.loads(fields["earlier"])),
-    )
+def _opening(new: NewRun) -> dict[str, Any]:
+    occurrence, job = new.occurrence, new.job
+    row = {
+        "run_id": occurrence.run_id,
+        "entry": occurrence.entry,
+        "scheduled_for": format_time(occurrence.scheduled_for),
+        "scheduled_at": occurrence.scheduled_for.timestamp(),
+        "task": job.task,
+        "queue": job.queue,
+        "kwargs": json.dumps(dict(job.kwargs)),
+        "origin": new.origin,
+        "start_by": new.start_by.timestamp() if new.start_by else None,
+        "deadline": new.deadline,
+        "again": new.again,
+        "overlap": new.overlap,
+        "missed": new.missed,
+    }
+    return {name: value for name, value in row.items() if value is not None}

@@ -4,19 +4,32 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
-from bionewsbot.errors import NotARun
+from bionewsbot.errors import NewerMessage, NotARun
 from bionewsbot.names import RUN_HEADER
 
 SCHEMA = 1
 """Version of the ledger's records and of the address in a message's header."""
 
+PUT_BACK_SECONDS = 5
+"""How long a message of a later version is kept from the workers that can't read it: so long may
+it wait for one that can, and so often is it looked at by those."""
+
 JOB = "*"
 """The item that stands for the job itself: its first message, which selects the targets."""
 
 RUNNING = "running"
+WAITING = "waiting"
+"""It starts when the run of its entry that is under way has ended."""
+
 ENDED = ("succeeded", "partial", "failed", "skipped", "missed", "cancelled")
+
+OVERLAP_SKIP = "skip"
+OVERLAP_QUEUE = "queue"
+OVERLAP_ALLOW = "allow"
+OVERLAPS = (OVERLAP_SKIP, OVERLAP_QUEUE, OVERLAP_ALLOW)
 
 _ENTRY_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -88,7 +101,11 @@ class Address:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, Any] | None) -> "Address":
-        """Read a message's headers. Raises NotARun if they hold no address."""
+        """Read a message's headers.
+
+        Raises NotARun if they hold no address, NewerMessage if a later version wrote them: run,
+        target and generation stand there in every version, all else may have changed.
+        """
         value = (headers or {}).get(RUN_HEADER)
         if not isinstance(value, dict):
             raise NotARun(
@@ -100,6 +117,11 @@ class Address:
             Occurrence.parse(address.run_id)
         except (KeyError, TypeError, ValueError) as error:
             raise NotARun(f"The message's header {RUN_HEADER!r} is malformed: {value!r}") from error
+        schema = value.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise NewerMessage(
+                f"its schema is {schema}, and this worker reads up to {SCHEMA}", address
+            )
         return address
 
 
@@ -111,6 +133,55 @@ class Message:
     task: str
     queue: str
     kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to open. Durations are in seconds."""
+
+    occurrence: Occurrence
+    job: Message
+    origin: str
+    deadline: float
+    """How long the run may take from its start."""
+    start_by: datetime | None = None
+    """Past this instant it is put on record as missed instead."""
+    overlap: str = OVERLAP_ALLOW
+    """What comes of it while another run of its entry is under way."""
+    again: bool = False
+    """Whether an occurrence that has a run is carried out once more."""
+    missed: str | None = None
+    """Why it is only put on record as missed."""
+
+
+class Opened(StrEnum):
+    """What came of opening a run."""
+
+    OPENED = "opened"
+    UNSENT = "unsent"
+    """It had been opened before, and its job was never sent."""
+    EXISTS = "exists"
+    MISSED = "missed"
+    SKIPPED = "skipped"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A run and what came of opening it."""
+
+    new: NewRun
+    verdict: Opened
+    status: str | None = None
+    """The run's status where it existed before."""
+    generation: int | None = None
+
+    @property
+    def to_send(self) -> Address | None:
+        """The address of the job whose message is to be sent now, if there is one to send."""
+        if self.verdict in (Opened.OPENED, Opened.UNSENT) and self.generation is not None:
+            return Address(self.new.occurrence.run_id, JOB, self.generation)
+        return None
 
 
 @dataclass(frozen=True)
@@ -131,6 +202,8 @@ class Item:
     ended_at: float | None = None
     worker: str | None = None
     error: str | None = None
+    attempts: tuple[Mapping[str, Any], ...] = ()
+    """Failed attempts: `at` (epoch seconds), `error`, `worker`; the first and the latest ones."""
     totals: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@ with it: the ledger alone knows what should be happening. See docs/ledger.md.
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,22 +18,26 @@ from redis import RedisError
 from bionewsbot import settings as settings_module
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs.broker import waiting_task_ids
-from bionewsbot.runs.dispatch import send
+from bionewsbot.runs.dispatch import send_all
 from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import BEATS_PER_LEASE
-from bionewsbot.runs.ledger import Ledger, ledger
-from bionewsbot.runs.model import JOB, Suspect
+from bionewsbot.runs.ledger import MAX_DEATHS, POISONOUS, Ledger, ledger
+from bionewsbot.runs.model import JOB, Address, Message, Suspect
 
 logger = logging.getLogger(__name__)
-
-MAX_DEATHS = 5
-"""Workers that an item may take with it: one that kills its worker must not go on for ever."""
 
 MAX_SUSPECTS = 5000
 """Items looked at in one pass, so that a pass over the largest run takes a second or two."""
 
+Chore = Callable[[Celery, Ledger], object]
+
 _LOCK = f"{KEY_PREFIX}reconciler"
-_LOCK_SECONDS = 60
+_LOCK_SECONDS = 10
+"""Life of a pass' lock: passes take a second or two, and a worker that dies in one must not keep
+the others from it for long. Two passes at once would only send twice what the ledger drops."""
+
+_STOP_SECONDS = 5
+"""Longest wait at a worker's stop for a pass that is under way."""
 
 
 def reconcile(app: Celery, ledger: Ledger) -> int:
@@ -71,7 +76,8 @@ def _start_by(suspect: Suspect) -> float | None:
 def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Suspect]) -> int:
     waiting = waiting_task_ids(app, queue)
     ledger.postpone(suspect.address for suspect in suspects if suspect.task_id in waiting)
-    sent = 0
+    again: list[tuple[Address, Message, datetime | None]] = []
+    sends: dict[Address, dict[str, Any]] = {}
     for suspect in suspects:
         if suspect.task_id in waiting:
             continue
@@ -79,21 +85,26 @@ def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Sus
         fields = {"run_id": address.run_id, "target": address.target, "sends": suspect.sends}
         # The death that made it a suspect now is counted only when it is sent again.
         if suspect.alive and suspect.deaths + 1 >= MAX_DEATHS:
-            _, status = ledger.fail(address, f"its worker died {MAX_DEATHS} times")
+            _, status = ledger.fail(address, POISONOUS, why=POISONOUS)
             logger.error("target_given_up", extra=fields)
             log_end(ledger, address.run_id, status)
             continue
         start_by = _start_by(suspect)
         expires = None if start_by is None else datetime.fromtimestamp(start_by, UTC)
-        task_id = send(app, address, suspect.message, expires=expires)
-        ledger.sent(address.run_id, address.generation, [(address.target, task_id)])
+        again.append((address, suspect.message, expires))
+        sends[address] = fields
+    if again:
+        ledger.sent(send_all(app, again))
+    for fields in sends.values():
         logger.warning("target_sent_again", extra=fields)
-        sent += 1
-    return sent
+    return len(again)
 
 
 class ReconcilerStep(bootsteps.StartStopStep):
     """Runs the reconciler beside a worker; a lock in Redis lets one of all workers do it."""
+
+    chores: Sequence[Chore] = ()
+    """What else is brought in line in each pass; set where the app is composed."""
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -111,7 +122,7 @@ class ReconcilerStep(bootsteps.StartStopStep):
         """End the thread; a pass that is under way is finished."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(timeout=_LOCK_SECONDS)
+            self._thread.join(timeout=_STOP_SECONDS)
 
     terminate = stop
 
@@ -119,7 +130,7 @@ class ReconcilerStep(bootsteps.StartStopStep):
         interval = settings_module.current().run_lease_seconds / BEATS_PER_LEASE
         while not self._stopped.wait(interval):
             try:
-                run_once(app, ledger())
+                run_once(app, ledger(), self.chores)
             except (RedisError, OperationalError) as error:
                 logger.warning("reconciler_waits_for_redis", extra={"error": str(error)})
             except Exception:
@@ -127,13 +138,15 @@ class ReconcilerStep(bootsteps.StartStopStep):
                 logger.exception("reconciler_failed")
 
 
-def run_once(app: Celery, ledger: Ledger) -> bool:
+def run_once(app: Celery, ledger: Ledger, chores: Sequence[Chore] = ()) -> bool:
     """Make one pass unless another process is at it; returns whether it was made."""
     lock = ledger.lock(_LOCK, seconds=_LOCK_SECONDS)
     if not lock.acquire(blocking=False):
         return False
     try:
         reconcile(app, ledger)
+        for chore in chores:
+            chore(app, ledger)
     finally:
         if lock.owned():
             lock.release()

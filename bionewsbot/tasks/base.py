@@ -1,32 +1,30 @@
 """What all tasks share: strict options, a place in the ledger, retries, one log line an event."""
 
+import json
 import logging
+import random
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from celery import Task, shared_task
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from bionewsbot import logs
-from bionewsbot.celeryconfig import MAX_RETRY_WAIT
-from bionewsbot.errors import RetryableError
+from bionewsbot import settings as settings_module
+from bionewsbot.errors import NewerMessage
 from bionewsbot.runs import dispatch
 from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import heartbeat
-from bionewsbot.runs.ledger import Verdict, ledger
-from bionewsbot.runs.model import Address, Message
+from bionewsbot.runs.ledger import POISONOUS, Verdict, ledger
+from bionewsbot.runs.model import PUT_BACK_SECONDS, Address, Message
+from bionewsbot.tasks.retry import Again, RetryPolicy, decide
 
 logger = logging.getLogger("bionewsbot.tasks")
-
-MAX_RETRIES = 6
-"""With the waits below at most ten minutes in all: longer than a backend's restart."""
-
-FIRST_RETRY_WAIT = 2
-"""Seconds of the first wait at most; each further one at most doubles (full jitter)."""
 
 _TASK_OPTIONS = frozenset(
     "autoretry_for dont_autoretry_for retry_kwargs retry_backoff retry_backoff_max retry_jitter "
@@ -86,33 +84,29 @@ class RunTask(CheckedTask):
 
     The function gets the task as its first argument and finds its occurrence in `self.address`;
     it never asks the clock what it is for. It returns an Outcome. A RetryableError is tried again
-    with backoff and jitter; every other exception ends the item as failed.
+    as the task's RetryPolicy says; every other exception ends the item as failed.
     """
 
     abstract = True
     carries_runs = True
-    max_retries = MAX_RETRIES
-    autoretry_for = (RetryableError,)
-    retry_backoff = FIRST_RETRY_WAIT
-    retry_backoff_max = MAX_RETRY_WAIT
-    retry_jitter = True
+    Request = "bionewsbot.tasks.request:RunRequest"
+    retry_policy: RetryPolicy | None = None
+    """None: the one of the settings (RETRY_*)."""
 
     @property
     def address(self) -> Address:
         """The place in the ledger of the message at hand. Raises NotARun."""
         return Address.from_headers(self.request.headers)
 
-    def retry(self, *args: Any, **options: Any) -> Any:
-        """Ask for another attempt as Celery does; one that was told when waits at least so long."""
-        asked = getattr(options.get("exc"), "retry_after", None)
-        if asked is not None:
-            wait = max(options.get("countdown") or 0, min(asked, MAX_RETRY_WAIT))
-            options["countdown"] = wait
-        return super().retry(*args, **options)
-
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Carry out the message at hand and record in the ledger what came of it."""
-        address = self.address
+        try:
+            address = self.address
+        except NewerMessage as error:
+            logger.warning("message_put_back", extra={"why": str(error), "task_name": self.name})
+            # Else an earlier worker's reconciler would miss it and send it in its own form.
+            ledger().postpone([error.address], seconds=PUT_BACK_SECONDS)
+            raise self.retry(exc=error, countdown=PUT_BACK_SECONDS, max_retries=None) from error
         with logs.context(
             run_id=address.run_id,
             task_id=str(self.request.id),
@@ -123,6 +117,10 @@ class RunTask(CheckedTask):
             verdict = ledger().begin(
                 address, task_id=str(self.request.id), worker=str(self.request.hostname)
             )
+            if verdict is Verdict.POISON:
+                logger.error("task_failed", extra={"error": POISONOUS})
+                self._give_up(address, POISONOUS, why=POISONOUS)
+                return
             if verdict is not Verdict.GO:
                 logger.info("task_dropped", extra={"why": str(verdict)})
                 return
@@ -140,23 +138,74 @@ class RunTask(CheckedTask):
             else:
                 totals = outcome or {}
             ended = ledger().finish(address, totals)
-        except Retry as retry:
-            ledger().pause(address, seconds=float(retry.when or 0), error=str(retry.exc))
-            logger.warning("task_retrying", extra={"wait": retry.when, "error": str(retry.exc)})
-            raise
         except (Ignore, Reject, RedisError, OperationalError) as error:
             # Not the work failed but the way to it: the item stays open, and the reconciler
             # sends it again when its lease has run out.
             logger.error("task_interrupted", extra={"error": str(error)})
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            logger.exception("task_failed", extra={"error": reason})
-            log_end(ledger(), address.run_id, ledger().fail(address, reason)[1])
+            self._after(error, address)
             raise
         duration = round(time.monotonic() - started, 3)
         logger.info("task_succeeded", extra={"duration": duration, **totals})
         log_end(ledger(), address.run_id, ended[1])
+
+    def _after(self, error: Exception, address: Address) -> None:
+        """Have a failed attempt made again, by raising Retry, or record that it was the last."""
+        failed_before, elapsed = ledger().tried(address)
+        decision = decide(
+            error,
+            attempt=failed_before + 1,
+            elapsed=elapsed,
+            policy=self.retry_policy or default_policy(),
+            chance=random.random(),
+        )
+        said = f"{type(error).__name__}: {error}"
+        if isinstance(decision, Again):
+            wait = decision.seconds
+            ledger().pause(address, seconds=wait, error=said, counts=decision.counts)
+            logger.warning(
+                "task_retrying",
+                extra={"attempt": failed_before + 1, "wait": round(wait, 3), "error": str(error)},
+            )
+            # How often is decided here, not by Celery.
+            raise self.retry(exc=error, countdown=wait, max_retries=None)
+        logger.error("task_failed", extra={"error": said, "why": decision.reason}, exc_info=error)
+        told = "".join(traceback.format_exception(error))
+        self._give_up(address, said, why=decision.reason, traceback=told)
+
+    def _give_up(self, address: Address, error: str, **details: str) -> None:
+        _, ended = ledger().fail(address, error, message=message_of(self.request), **details)
+        log_end(ledger(), address.run_id, ended)
+
+
+def message_of(request: Any) -> dict[str, Any]:
+    """Return a message as it came, as far as it can be written as JSON."""
+    given = {
+        "id": request.id,
+        "task": request.task,
+        "args": list(request.args or ()),
+        "kwargs": dict(request.kwargs or {}),
+        "headers": dict(request.headers or {}),
+        "delivery_info": dict(request.delivery_info or {}),
+        "expires": request.expires,
+        "eta": request.eta,
+        "retries": request.retries,
+        "hostname": request.hostname,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
+    return plain
+
+
+def default_policy() -> RetryPolicy:
+    """Return the retry policy of the settings."""
+    settings = settings_module.current()
+    return RetryPolicy(
+        attempts=settings.retry_attempts,
+        base=settings.retry_base_seconds,
+        cap=settings.retry_cap_seconds,
+        budget=settings.retry_budget_seconds,
+    )
 
 
 def run_task(name: str, **options: Any) -> Callable[[Callable[..., Outcome]], RunTask]:

@@ -2,12 +2,11 @@
 
 import pytest
 from celery import Celery
-from support.apps import Broker
+from support.apps import Broker, send
 from support.ledgers import OCCURRENCE, message
 
 from bionewsbot.runs import broker as broker_module
 from bionewsbot.runs.broker import waiting_task_ids
-from bionewsbot.runs.dispatch import send
 from bionewsbot.runs.model import Address
 
 

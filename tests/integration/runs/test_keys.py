@@ -4,7 +4,7 @@ import pytest
 from celery import Celery
 from redis import Redis
 from support.apps import working
-from support.ledgers import OCCURRENCE, LedgerUnderTest, message
+from support.ledgers import OCCURRENCE, LedgerUnderTest, message, new_run
 from support.polling import wait_until
 
 from bionewsbot.names import KEY_PREFIX
@@ -36,10 +36,10 @@ def test_every_key_of_a_run_has_our_prefix(
     book.clock.advance(1000)
     assert reconciler.run_once(app, book.ledger)
     book.ledger.finish(gild, {})
-    book.ledger.fail(pfe, "no")
+    book.ledger.fail(pfe, "no", why="no")
     book.open(again=True)
     assert {key.split(":")[1] for key in seen} == {
-        *("run", "items", "leases", "open", "index", "reconciler")
+        *("run", "items", "leases", "open", "active", "index", "reconciler", "letters")
     }
     assert all(key.startswith(KEY_PREFIX) for key in seen)
 
@@ -58,19 +58,13 @@ def test_an_ended_run_leaves_only_what_ages(app: Celery) -> None:
     assert {job.name, work.name} <= set(app.tasks)
     book = ledger()
     with working(app):
-        start_run(
-            app,
-            book,
-            OCCURRENCE,
-            Message(JOB, "tests.job", message().queue, {}),
-            origin="beat",
-            deadline=60,
-        )
+        start_run(app, book, new_run(job=Message(JOB, "tests.job", message().queue, {})))
         wait_until(lambda: book.get(OCCURRENCE.run_id).ended, "the run ends")
     redis = book._redis
     keys = {str(key) for key in redis.keys()}
     assert keys <= {
         *(f"{KEY_PREFIX}{kind}:{OCCURRENCE.run_id}" for kind in ("run", "items")),
         f"{KEY_PREFIX}index",
+        f"{KEY_PREFIX}index:{OCCURRENCE.entry}",
     }
     assert all(redis.ttl(key) > 0 for key in keys if key != f"{KEY_PREFIX}index")

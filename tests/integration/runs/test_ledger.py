@@ -1,12 +1,14 @@
 """The ledger's transitions, on a real server with a clock moved by hand."""
 
-import pytest
-from support.ledgers import DEADLINE, LEASE, OCCURRENCE, LedgerUnderTest, message
+from datetime import timedelta
 
-from bionewsbot.errors import LedgerLimit, RunExists, RunUnknown
+import pytest
+from support.ledgers import DEADLINE, LEASE, OCCURRENCE, LedgerUnderTest, message, new_run
+
+from bionewsbot.errors import LedgerLimit, RunUnknown
 from bionewsbot.runs import ledger as ledger_module
 from bionewsbot.runs.ledger import KEEP_GENERATIONS, MAX_ERROR_LENGTH, QUEUED_LEASES, Verdict
-from bionewsbot.runs.model import JOB, Address, Occurrence
+from bionewsbot.runs.model import JOB, Address, Occurrence, Opened
 
 RUN_ID = "daily_company_analysis@2026-01-15T06:00:00Z"
 
@@ -23,27 +25,67 @@ def test_open_puts_the_run_on_record_before_anything_is_sent(book: LedgerUnderTe
 
 def test_an_occurrence_has_one_run(book: LedgerUnderTest) -> None:
     """The second opening of the same occurrence is refused and changes nothing."""
-    book.open()
+    job = book.open()
+    book.ledger.sent([(job, "t")])
     before = book.ledger.get(RUN_ID)
-    with pytest.raises(RunExists, match=r"already has a run \(running\); wait for its end"):
-        book.open()
+    opening = book.ledger.open(new_run())
+    assert (opening.verdict, opening.status, opening.to_send) == (Opened.EXISTS, "running", None)
     assert book.ledger.get(RUN_ID) == before
+
+
+def test_a_run_whose_job_was_never_sent_is_to_be_sent(book: LedgerUnderTest) -> None:
+    """Whoever opened it died before its message: the same run goes on, no second one."""
+    job = book.open()
+    opening = book.ledger.open(new_run())
+    assert (opening.verdict, opening.to_send) == (Opened.UNSENT, job)
+
+
+def test_a_run_that_was_never_sent_is_missed_in_the_end(book: LedgerUnderTest) -> None:
+    """Past its starting deadline, or where its entry's policy gives it up."""
+    start_by = OCCURRENCE.scheduled_for + timedelta(seconds=60)
+    book.open(start_by=start_by)
+    book.clock.advance(61)
+    assert book.ledger.open(new_run(start_by=start_by)).verdict is Opened.MISSED
+    assert book.ledger.get(RUN_ID).reason == "its starting deadline passed before it could be sent"
+    other = Occurrence("other", OCCURRENCE.scheduled_for)
+    book.ledger.open(new_run(other))
+    assert book.ledger.open(new_run(other, missed="given up")).verdict is Opened.MISSED
+    assert book.ledger.get(other.run_id).reason == "given up"
+
+
+def test_a_missed_occurrence_is_put_on_record(book: LedgerUnderTest) -> None:
+    """With its reason, and nothing to send; one that ran stays as it is."""
+    opening = book.ledger.open(new_run(missed="nobody was there"))
+    run = book.ledger.get(RUN_ID)
+    assert (opening.verdict, opening.to_send) == (Opened.MISSED, None)
+    assert (run.status, run.reason, run.ended) == ("missed", "nobody was there", True)
+    again = book.open(again=True)
+    book.ledger.finish(again, {})
+    assert book.ledger.open(new_run(missed="late")).verdict is Opened.EXISTS
+    assert book.ledger.get(RUN_ID).status == "succeeded"
+
+
+def test_runs_are_opened_together(book: LedgerUnderTest) -> None:
+    """In the order given, each with its own outcome, in a number of round trips that stays."""
+    other = Occurrence("other", OCCURRENCE.scheduled_for)
+    openings = book.ledger.open_all([new_run(), new_run(other), new_run(missed="no")])
+    assert [one.verdict for one in openings] == [Opened.OPENED, Opened.OPENED, Opened.MISSED]
+    assert [one.new.occurrence for one in openings] == [OCCURRENCE, other, OCCURRENCE]
 
 
 def test_again_opens_a_new_generation_after_the_end(book: LedgerUnderTest) -> None:
     """--again keeps a summary of the generation before and starts with an empty record."""
     job, (gild,) = book.fan_out("GILD")
-    book.ledger.fail(gild, "down")
-    with pytest.raises(RunExists, match="--again"):
-        book.open()
+    book.ledger.fail(gild, "down", why="no")
+    assert book.ledger.open(new_run()).verdict is Opened.EXISTS
     again = book.open(again=True)
     run = book.ledger.get(RUN_ID)
     assert (again.generation, run.status, run.failed, run.targets) == (2, "running", 0, 0)
     assert [(past["generation"], past["status"], past["failed"]) for past in run.earlier] == [
         (1, "failed", 1)
     ]
-    with pytest.raises(RunExists, match="wait for its end or cancel it"):
-        book.open(again=True)
+    book.ledger.sent([(again, "t")])
+    assert book.ledger.open(new_run(again=True)).status == "running"
 
 
 def test_earlier_generations_are_bounded(book: LedgerUnderTest) -> None:
@@ -59,12 +101,10 @@ def test_a_run_opened_after_its_starting_deadline_is_missed(book: LedgerUnderTes
     """It is on record as missed, and its job has nothing to do."""
     start_by = OCCURRENCE.scheduled_for
     book.clock.advance(1)
-    address, opened = book.ledger.open(
-        OCCURRENCE, message(), origin="beat", deadline=DEADLINE, start_by=start_by
-    )
-    assert not opened
+    opening = book.ledger.open(new_run(start_by=start_by))
+    assert (opening.verdict, opening.to_send) == (Opened.MISSED, None)
     assert book.ledger.get(RUN_ID).status == "missed"
-    assert book.begin(address) is Verdict.ENDED
+    assert book.begin(Address(RUN_ID, JOB, 1)) is Verdict.ENDED
     assert book.ledger.overdue() == []
 
 
@@ -99,7 +139,7 @@ def test_a_run_ends_also_when_targets_fail_for_good(
     _, addresses = book.fan_out("GILD", "MRNA")
     for address in addresses:
         if address.target in failing:
-            book.ledger.fail(address, "x" * 2 * MAX_ERROR_LENGTH)
+            book.ledger.fail(address, "x" * 2 * MAX_ERROR_LENGTH, why="no")
         else:
             book.ledger.finish(address, {})
     assert book.ledger.get(RUN_ID).status == status
@@ -112,7 +152,7 @@ def test_a_job_without_targets_is_a_run_of_its_own(book: LedgerUnderTest) -> Non
     job = book.open()
     assert book.ledger.finish(job, {"deleted": 4}) == (Verdict.RECORDED, "succeeded")
     again = book.open(again=True)
-    assert book.ledger.fail(again, "no") == (Verdict.RECORDED, "failed")
+    assert book.ledger.fail(again, "no", why="no") == (Verdict.RECORDED, "failed")
 
 
 def test_no_target_ends_the_run_before_the_job_is_done(book: LedgerUnderTest) -> None:
@@ -130,7 +170,7 @@ def test_redelivered_messages_change_nothing(book: LedgerUnderTest) -> None:
     book.ledger.finish(gild, {"insights": 2})
     assert book.begin(gild, "other") is Verdict.DONE
     assert book.ledger.finish(gild, {"insights": 2}) == (Verdict.DONE, None)
-    assert book.ledger.fail(gild, "late") == (Verdict.DONE, None)
+    assert book.ledger.fail(gild, "late", why="no") == (Verdict.DONE, None)
     run = book.ledger.get(RUN_ID)
     assert (run.done, run.failed, run.totals) == (1, 0, {"insights": 2})
 
@@ -184,7 +224,7 @@ def test_a_second_fan_out_keeps_the_first_selection(book: LedgerUnderTest) -> No
     targets = [message("GILD"), message("MRNA")]
     verdict, unsent = book.ledger.fan_out(job, targets)
     assert (verdict, {message.target for message in unsent}) == (Verdict.GO, {"GILD", "MRNA"})
-    book.ledger.sent(job.run_id, 1, [("GILD", "a")])
+    book.ledger.sent([(Address(job.run_id, "GILD", 1), "a")])
     _, unsent = book.ledger.fan_out(job, [message("PFE")])
     assert unsent == (targets[1],)
     assert book.ledger.get(RUN_ID).targets == 2
@@ -240,7 +280,7 @@ def test_a_resent_item_begins_under_its_new_message(book: LedgerUnderTest) -> No
     _, (gild,) = book.fan_out("GILD")
     assert book.begin(gild, "dead") is Verdict.GO
     book.clock.advance(LEASE + 1)
-    book.ledger.sent(RUN_ID, 1, [("GILD", "new")])
+    book.ledger.sent([(gild, "new")])
     assert book.begin(gild, "new") is Verdict.GO
     (item,) = [item for item in book.ledger.items(RUN_ID) if item.target == "GILD"]
     assert (item.task_id, item.sends, item.starts) == ("new", 2, 2)
@@ -250,7 +290,7 @@ def test_a_worker_quicker_than_the_mark_keeps_its_item(book: LedgerUnderTest) ->
     """The mark that a message was sent doesn't undo its begin."""
     job = book.open()
     assert book.begin(job, "quick") is Verdict.GO
-    book.ledger.sent(RUN_ID, 1, [(JOB, "quick")])
+    book.ledger.sent([(job, "quick")])
     assert book.begin(job, "other") is Verdict.BUSY
 
 
@@ -314,7 +354,7 @@ def test_runs_are_kept_for_the_retention_and_then_gone(book: LedgerUnderTest) ->
     # The server forgets by its own clock, which a test can't move.
     book.redis.delete(f"bionewsbot:run:{RUN_ID}", f"bionewsbot:items:{RUN_ID}")
     later = Occurrence("later", OCCURRENCE.scheduled_for)
-    book.ledger.open(later, message(), origin="beat", deadline=DEADLINE)
+    book.ledger.open(new_run(later))
     assert book.redis.zrange("bionewsbot:index", 0, -1) == [later.run_id]
 
 
@@ -322,7 +362,7 @@ def test_a_run_of_a_time_long_past_stays_listed(book: LedgerUnderTest) -> None:
     """What counts is how long the run is kept, not for when it was scheduled."""
     book.clock.advance(400 * 86_400)
     book.open()
-    book.ledger.open(Occurrence("x", OCCURRENCE.scheduled_for), message(), origin="o", deadline=9)
+    book.ledger.open(new_run(Occurrence("x", OCCURRENCE.scheduled_for)))
     assert {run.run_id for run in book.ledger.latest(9)} == {RUN_ID, "x@2026-01-15T06:00:00Z"}
 
 
@@ -331,15 +371,29 @@ def test_latest_lists_by_scheduled_time(book: LedgerUnderTest) -> None:
     for day in (14, 16, 15):
         for entry in ("a", "b"):
             when = OCCURRENCE.scheduled_for.replace(day=day)
-            book.ledger.open(Occurrence(entry, when), message(), origin="beat", deadline=60)
+            book.ledger.open(new_run(Occurrence(entry, when)))
     assert [run.scheduled_for.day for run in book.ledger.latest(10)] == [16, 16, 15, 15, 14, 14]
     assert [run.scheduled_for.day for run in book.ledger.latest(2, "a")] == [16, 15]
+    assert {name: run.scheduled_for.day for name, run in book.ledger.latest_of("abc").items()} == {
+        "a": 16,
+        "b": 16,
+    }
+
+
+def test_between_names_the_runs_of_a_stretch_of_time(book: LedgerUnderTest) -> None:
+    """Both ends included, of one entry, and only runs that are still kept."""
+    days = [Occurrence("a", OCCURRENCE.scheduled_for.replace(day=day)) for day in (14, 15, 16)]
+    for one in (*days, OCCURRENCE):
+        book.ledger.open(new_run(one))
+    book.redis.delete(f"bionewsbot:run:{days[2].run_id}")
+    found = book.ledger.between("a", days[1].scheduled_for, days[2].scheduled_for)
+    assert found == {days[1].run_id}
 
 
 def test_the_servers_clock_is_the_default(book: LedgerUnderTest) -> None:
     """Without a clock of the test's own, times are Redis' own."""
     ledger = ledger_module.Ledger(book.redis, retention_days=1, lease_seconds=LEASE)
     before = ledger.now()
-    ledger.open(OCCURRENCE, message(), origin="beat", deadline=60)
+    ledger.open(new_run())
     opened_at = ledger.get(RUN_ID).opened_at
     assert before <= opened_at <= ledger.now()

@@ -20,11 +20,10 @@ from hypothesis.stateful import (
 from support.ledgers import LEASE, Clock
 from support.redis_server import RedisServer
 
-from bionewsbot.errors import RunExists
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs import reconciler
 from bionewsbot.runs.ledger import QUEUED_LEASES, Ledger, Verdict
-from bionewsbot.runs.model import ENDED, JOB, Address, Message, Occurrence
+from bionewsbot.runs.model import ENDED, JOB, Address, Message, NewRun, Occurrence, Opened
 
 OCCURRENCES = [Occurrence("daily", datetime(2026, 1, day, 6, tzinfo=UTC)) for day in (15, 16)]
 TARGETS = ("A", "B", "C")
@@ -101,7 +100,7 @@ class LedgerStates(RuleBasedStateMachine):
     def mark_late(self, message: tuple[Address, str]) -> None:
         """The mark that a message was sent comes after its worker was done, or twice."""
         address, task_id = message
-        self.ledger.sent(address.run_id, address.generation, [(address.target, task_id)])
+        self.ledger.sent([(address, task_id)])
 
     @rule(
         target=messages,
@@ -117,8 +116,8 @@ class LedgerStates(RuleBasedStateMachine):
         """Open a run and send its job; a later run may have been opened before."""
         moment = None if start_by is None else datetime.fromtimestamp(START + start_by, UTC)
         job = Message(JOB, "job", "default", {})
-        try:
-            address, opened = self.ledger.open(
+        opening = self.ledger.open(
+            NewRun(
                 OCCURRENCES[which],
                 job,
                 origin="beat",
@@ -126,20 +125,19 @@ class LedgerStates(RuleBasedStateMachine):
                 start_by=moment,
                 again=again,
             )
-        except RunExists:
-            return multiple()
-        if not opened:
+        )
+        if opening.verdict is Opened.MISSED:
             assert moment is not None and self.clock.now > moment.timestamp()
-            self.ended(address)
-            return multiple()
-        return self.send(address)
+            assert opening.generation is not None
+            self.ended(Address(OCCURRENCES[which].run_id, JOB, opening.generation))
+        return self.send(opening.to_send) if opening.to_send else multiple()
 
     def send(self, address: Address) -> tuple[Address, str]:
         """Send a message and mark it."""
         self.sends += 1
         task_id = f"t{self.sends}"
         self.queued.add(task_id)
-        self.ledger.sent(address.run_id, address.generation, [(address.target, task_id)])
+        self.ledger.sent([(address, task_id)])
         return address, task_id
 
     @rule(message=messages)
@@ -195,7 +193,7 @@ class LedgerStates(RuleBasedStateMachine):
     @rule(message=messages)
     def fail(self, message: tuple[Address, str]) -> None:
         """A worker gives up."""
-        self.told(message[0], *self.ledger.fail(message[0], "no"))
+        self.told(message[0], *self.ledger.fail(message[0], "no", why="no"))
 
     @rule(message=messages, seconds=st.integers(0, 60))
     def pause(self, message: tuple[Address, str], seconds: int) -> None:
@@ -228,15 +226,17 @@ class LedgerStates(RuleBasedStateMachine):
         before = {run.run_id: run for run in self.ledger.latest(10)}
         sent: list[tuple[Address, str]] = []
 
-        def send(app: object, address: Address, message: Message, **options: object) -> str:
-            self.sends += 1
-            task_id = f"t{self.sends}"
-            self.queued.add(task_id)
-            sent.append((address, task_id))
-            return task_id
+        def send_all(app: object, messages: list[tuple[Address, Message, object]]) -> object:
+            batch = []
+            for address, _, _ in messages:
+                self.sends += 1
+                self.queued.add(f"t{self.sends}")
+                batch.append((address, f"t{self.sends}"))
+            sent.extend(batch)
+            return batch
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(reconciler, "send", send)
+            patched.setattr(reconciler, "send_all", send_all)
             patched.setattr(reconciler, "waiting_task_ids", lambda app, queue: self.queued)
             resent = reconciler.reconcile(Celery(set_as_current=False), self.ledger)
         assert resent == len(sent)

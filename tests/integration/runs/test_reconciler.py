@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import Celery
-from support.apps import Broker, contents
-from support.ledgers import DEADLINE, LEASE, OCCURRENCE, LedgerUnderTest, message
+from support.apps import Broker, contents, send
+from support.ledgers import DEADLINE, LEASE, OCCURRENCE, LedgerUnderTest, message, new_run
 from support.polling import wait_until
 
 from bionewsbot.runs import reconciler
-from bionewsbot.runs.dispatch import fan_out, send, start_run
-from bionewsbot.runs.ledger import QUEUED_LEASES, Verdict
+from bionewsbot.runs.dispatch import fan_out, start_run
+from bionewsbot.runs.ledger import MAX_DEATHS, QUEUED_LEASES, Verdict
 from bionewsbot.runs.model import JOB, Address, Item
-from bionewsbot.runs.reconciler import MAX_DEATHS, ReconcilerStep, reconcile, run_once
+from bionewsbot.runs.reconciler import ReconcilerStep, reconcile, run_once
 
 RUN_ID = OCCURRENCE.run_id
 QUEUED = LEASE * QUEUED_LEASES + 1
@@ -23,15 +23,8 @@ STARTING_DEADLINE = 600.0
 @pytest.fixture
 def job(app: Celery, book: LedgerUnderTest) -> Address:
     """A run whose job was sent."""
-    address = start_run(
-        app,
-        book.ledger,
-        OCCURRENCE,
-        message(),
-        origin="beat",
-        deadline=DEADLINE,
-        starting_deadline=STARTING_DEADLINE,
-    )
+    start_by = OCCURRENCE.scheduled_for + timedelta(seconds=STARTING_DEADLINE)
+    address = start_run(app, book.ledger, new_run(start_by=start_by)).to_send
     assert address is not None
     return address
 

@@ -9,20 +9,18 @@ import redis
 from celery import Celery
 from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
-from support.apps import Broker, Lines, contents, working
-from support.ledgers import OCCURRENCE, message
+from support.apps import Broker, Lines, contents, send, working
+from support.ledgers import OCCURRENCE, message, new_run
 from support.polling import wait_until
 
 from bionewsbot import logs
 from bionewsbot.api.client import BackendClient
-from bionewsbot.celeryconfig import MAX_RETRY_WAIT
-from bionewsbot.errors import BackendUnavailable
+from bionewsbot.errors import BackendUnavailable, CircuitOpen
 from bionewsbot.runs import heartbeat as heartbeat_module
-from bionewsbot.runs.dispatch import send, start_run
+from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import Ledger, ledger
 from bionewsbot.runs.model import JOB, Address, Item, Message
-from bionewsbot.tasks import base
-from bionewsbot.tasks.base import MAX_RETRIES, CheckedTask, FanOut, Outcome, RunTask
+from bionewsbot.tasks.base import CheckedTask, FanOut, Outcome, RunTask, default_policy
 
 RUN_ID = OCCURRENCE.run_id
 Work = Callable[[RunTask], Outcome]
@@ -47,7 +45,9 @@ def task(app: Celery, work: Work, **options: Any) -> RunTask:
 
 def open_run() -> Address:
     """Open the run of OCCURRENCE; its job is tests.task."""
-    return ledger().open(OCCURRENCE, message(), origin="beat", deadline=600)[0]
+    opening = ledger().open(new_run())
+    assert opening.to_send is not None
+    return opening.to_send
 
 
 def deliver(task: RunTask, address: Address, task_id: str = "t1", **options: Any) -> Any:
@@ -157,12 +157,15 @@ def test_a_failure_is_final(app: Celery, log: Lines) -> None:
 
 
 def test_the_last_retry_fails_for_good(app: Celery, log: Lines) -> None:
-    """After MAX_RETRIES the retryable error itself is the reason."""
+    """When all attempts are used up the retryable error itself is the reason."""
 
     def work(self: RunTask) -> Outcome:
         raise BackendUnavailable("503 from the backend")
 
-    deliver(task(app, work), open_run(), retries=MAX_RETRIES)
+    address = open_run()
+    for _ in range(default_policy().attempts - 1):
+        ledger().pause(address, seconds=0, error="503")
+    deliver(task(app, work), address)
     assert (item().state, item().error) == ("failed", "BackendUnavailable: 503 from the backend")
     assert events(log()) == ["task_started", "task_failed", "run_ended"]
 
@@ -175,7 +178,7 @@ def drop_done(address: Address) -> None:
 
 def drop_failed(address: Address) -> None:
     """Let the item have failed for good."""
-    ledger().fail(address, "no")
+    ledger().fail(address, "no", why="no")
 
 
 def drop_ended(address: Address) -> None:
@@ -191,7 +194,7 @@ def drop_busy(address: Address) -> None:
 def drop_superseded(address: Address) -> None:
     """Open the next generation."""
     ledger().cancel(RUN_ID, "by hand")
-    ledger().open(OCCURRENCE, message(), origin="operator", deadline=600, again=True)
+    ledger().open(new_run(again=True))
 
 
 def drop_unknown(address: Address) -> None:
@@ -292,13 +295,8 @@ def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> 
 
     with working(app):
         address = start_run(
-            app,
-            ledger(),
-            OCCURRENCE,
-            Message(JOB, "tests.task", "high", {}),
-            origin="beat",
-            deadline=600,
-        )
+            app, ledger(), new_run(job=Message(JOB, "tests.task", "high", {}))
+        ).to_send
         wait_until(lambda: ledger().get(RUN_ID).ended, "the run ends")
     assert seen == [(address, 0), (address, 1)]
     assert (item().starts, item().sends, item().state) == (2, 1, "done")
@@ -312,19 +310,18 @@ def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> 
     ]
     retrying = next(line for line in log() if line["event"] == "task_retrying")
     assert retrying["error"] == "503 from the backend"
-    assert 0 <= retrying["wait"] <= base.FIRST_RETRY_WAIT
+    assert 0 <= retrying["wait"] <= default_policy().base
+    assert [attempt["error"] for attempt in item().attempts] == [
+        "BackendUnavailable: 503 from the backend"
+    ]
     ids = {line["task_id"] for line in log() if line["logger"] == "bionewsbot.tasks"}
     assert len(ids) == 1
 
 
-@pytest.mark.parametrize(
-    ("asked", "least", "most"),
-    [(None, 0, base.FIRST_RETRY_WAIT), (7.0, 7, 7), (9e9, MAX_RETRY_WAIT, MAX_RETRY_WAIT)],
-)
-def test_a_backend_that_says_when_is_heeded(
-    app: Celery, monkeypatch: pytest.MonkeyPatch, asked: float | None, least: float, most: float
+def test_a_wait_for_the_circuit_uses_up_no_attempt(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Retry-After is the least wait, up to the longest wait that there is."""
+    """However often: the item is paused, without an attempt on record."""
     waits: list[float] = []
 
     def retry(self: RunTask, *args: Any, **options: Any) -> Any:
@@ -334,10 +331,13 @@ def test_a_backend_that_says_when_is_heeded(
     monkeypatch.setattr(CheckedTask, "retry", retry)
 
     def work(self: RunTask) -> Outcome:
-        raise BackendUnavailable("busy", retry_after=asked)
+        raise CircuitOpen("open", retry_after=5)
 
-    deliver(task(app, work), open_run())
-    assert len(waits) == 1 and least <= waits[0] <= most
+    address, waiting = open_run(), task(app, work)
+    for _ in range(default_policy().attempts + 2):
+        deliver(waiting, address)
+    assert ledger().tried(address)[0] == 0
+    assert item().state == "sent" and all(wait >= 5 for wait in waits)
 
 
 def test_a_message_without_an_address_hurts_nobody(app: Celery, log: Lines) -> None:

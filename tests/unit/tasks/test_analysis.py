@@ -139,7 +139,7 @@ def test_no_file_stands_in_for_a_backend_that_fails(backend: Mock, error: Except
     """An old list must not hide that the backend is down or refuses the key."""
     backend.companies.side_effect = error
     with pytest.raises(type(error)):
-        analysis.daily_company_analysis._orig_run()
+        analysis.daily_company_analysis.run()
 
 
 def test_a_wrong_file_is_told(
@@ -235,7 +235,7 @@ def test_a_failed_analysis(backend: Mock, retryable: bool, error: type[Exception
     task.push_request(headers=ADDRESS.headers(), called_directly=True)
     try:
         with pytest.raises(error, match="analysis 42 of GILD failed: db: moved"):
-            task._orig_run(company_id="GILD", analysis_type="daily")
+            task.run(company_id="GILD", analysis_type="daily")
     finally:
         task.pop_request()
     backend.store_insight.assert_not_called()

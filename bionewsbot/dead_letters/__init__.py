@@ -1,0 +1,1 @@
+"""Dead letters: what was given up on, whole and with its cause; listing, replay, purge."""

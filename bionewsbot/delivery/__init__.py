@@ -1,0 +1,1 @@
+"""How a worker keeps its messages and gives them back: leases and shutdown."""

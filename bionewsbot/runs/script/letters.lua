@@ -1,0 +1,103 @@
+-- Dead letters: what was given up on, with its whole story, until a replay succeeds or it is purged.
+-- The copy in the broker's queue follows: `changed` names the letters for which it has yet to.
+
+local letters, letter_times, changed = arg.prefix .. 'letters', arg.prefix .. 'letters:by_time',
+  arg.prefix .. 'letters:changed'
+
+local function letter_id(target)
+  return string.sub(redis.sha1hex(arg.run_id .. '|' .. target), 1, 12)
+end
+
+local function store_letter(letter)
+  redis.call('HSET', letters, letter.id, cjson.encode(letter))
+  redis.call('ZADD', letter_times, now, letter.id)
+  redis.call('SADD', changed, letter.id)
+end
+
+local function load_letter(id)
+  local text = redis.call('HGET', letters, id)
+  return text and cjson.decode(text)
+end
+
+local function drop_letter(id)
+  local there = redis.call('HDEL', letters, id)
+  if there == 1 then
+    redis.call('ZREM', letter_times, id)
+    redis.call('SADD', changed, id)
+  end
+  return there
+end
+
+local function write_letter(target, item, why)
+  local id = letter_id(target)
+  local letter = load_letter(id) or {
+    schema = 1, id = id, run_id = arg.run_id, target = target, entry = field('entry'),
+    scheduled_for = field('scheduled_for'), first_at = item.begun_at or now, stories = {},
+  }
+  letter.state, letter.last_at = 'dead', now
+  letter.task, letter.queue, letter.kwargs = item.task, item.queue, item.kwargs
+  table.insert(letter.stories, {
+    generation = item.generation or number('generation'), at = now, why = why, error = item.error,
+    traceback = arg.traceback, message = arg.message, worker = item.worker, sends = item.sends,
+    starts = item.starts, deaths = item.deaths or 0, attempts = item.attempts,
+  })
+  if #letter.stories > arg.keep_stories then
+    table.remove(letter.stories, 2)
+  end
+  store_letter(letter)
+end
+
+-- The item starts anew, under the same idempotency key: a new generation with all its attempts.
+function operations.replay()
+  local item, status = load_item(arg.target), field('status')
+  if not status or not item then
+    return {'unknown', 0}
+  end
+  if item.state ~= 'failed' then
+    return {item.state, 0}
+  end
+  if status ~= 'running' and status ~= 'partial' and status ~= 'failed' then
+    return {status, 0}
+  end
+  local generation = math.max(number('generation'), number('last_generation')) + 1
+  redis.call('HSET', run, 'last_generation', generation)
+  if arg.target == JOB then
+    redis.call('HSET', run, 'job', 'open')
+  else
+    redis.call('HINCRBY', run, 'failed', -1)
+  end
+  if status ~= 'running' then
+    local seconds = number('run_deadline')
+    redis.call('HSET', run, 'status', 'running', 'deadline', now + seconds, 'start_by', '')
+    redis.call('HDEL', run, 'ended_at', 'reason')
+    expire_after(seconds + number('retention'))
+    enter(arg.run_id, seconds)
+  end
+  store_item(arg.target, {state = 'waiting', task = item.task, queue = item.queue, sends = 0,
+                          starts = 0, kwargs = item.kwargs, generation = generation})
+  lease(arg.target, arg.lease)
+  local letter = load_letter(letter_id(arg.target))
+  if letter then
+    letter.state, letter.replayed_at, letter.replayed_by = 'replaying', now, arg.by
+    letter.replays = (letter.replays or 0) + 1
+    store_letter(letter)
+  end
+  return {'replayed', generation}
+end
+
+function operations.purge()
+  local gone = 0
+  for _, id in ipairs(arg.ids) do
+    gone = gone + drop_letter(id)
+  end
+  return gone
+end
+
+-- A message that belongs to no run; a second record of the same one adds nothing.
+function operations.record()
+  if redis.call('HEXISTS', letters, arg.letter.id) == 1 then
+    return 0
+  end
+  store_letter(arg.letter)
+  return 1
+end
