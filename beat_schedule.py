@@ -3,6 +3,7 @@
 A job is one task function (bionewsbot/tasks/) and one entry here. `starting_deadline` is how late
 the job may still start (its message expires then, and the run is on record as missed);
 `run_deadline` is how long the run may take before what is left of it counts as failed.
+docs/scheduler.md has the other fields: timezone, catch_up, overlap, jitter, enabled.
 """
 
 from celery.schedules import crontab

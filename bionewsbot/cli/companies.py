@@ -35,7 +35,7 @@ def sync(dry_run: bool, as_json: bool) -> None:
     settings = settings_module.current()
     path = settings.config_dir / COMPANIES_FILE
     wanted = load_companies(path)
-    with BackendClient.from_settings(settings) as client:
+    with BackendClient.from_settings(settings, guarded=False) as client:
         try:
             difference = compare(wanted, client.companies(status=None))
         except CollectionMissing as error:

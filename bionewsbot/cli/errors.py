@@ -58,6 +58,6 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def _is_redis_away(error: Exception) -> bool:
     from kombu.exceptions import OperationalError
-    from redis import RedisError
+    from redis import ConnectionError, TimeoutError
 
-    return isinstance(error, RedisError | OperationalError)
+    return isinstance(error, ConnectionError | TimeoutError | OperationalError)

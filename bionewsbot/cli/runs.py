@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bionewsbot.cli.errors import reports_errors
+from bionewsbot.cli.options import as_json, moment
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -17,20 +18,6 @@ EXIT_PARTIAL = 3
 
 EXIT_UNDONE = 4
 """`watch` and `--wait`: the run ended and did not do its work (failed, missed, cancelled ...)."""
-
-as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for programs.")
-
-
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{value!r} is not a time such as 2026-01-15T06:00:00Z", ctx, param
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.group()
@@ -117,7 +104,7 @@ def cancel(run_id: str, json_output: bool) -> None:
 @click.argument("entry")
 @click.option(
     "--at",
-    callback=_moment,
+    callback=moment,
     metavar="TIME",
     help="The occurrence's scheduled time, UTC where no zone is given (default: now).",
 )
@@ -142,28 +129,16 @@ def start(
       celery -A bionewsbot runs start daily_company_analysis --at 2026-01-15T06:00:00Z --again
     """
     from bionewsbot.cli import runs_view
-    from bionewsbot.errors import TimetableError
     from bionewsbot.runs.dispatch import start_run
     from bionewsbot.runs.ledger import ledger
-    from bionewsbot.runs.model import Occurrence
-    from bionewsbot.scheduling.timetable import load_timetable
+    from bionewsbot.scheduling.lookup import find_entry
 
     app: Celery = ctx.obj.app
     app.loader.import_default_modules()
-    timetable = load_timetable(app)
-    if entry not in timetable:
-        raise TimetableError(f"no entry {entry!r} in the timetable; it has {', '.join(timetable)}")
-    line = timetable[entry]
-    occurrence = Occurrence(entry, at or datetime.fromtimestamp(ledger().now(), UTC))
-    start_run(
-        app,
-        ledger(),
-        occurrence,
-        line.message,
-        origin="operator",
-        deadline=line.run_deadline,
-        again=again,
-    )
+    scheduled_for = at or datetime.fromtimestamp(ledger().now(), UTC)
+    new = find_entry(app, entry).run_by_operator(app, scheduled_for, again=again)
+    start_run(app, ledger(), new)
+    occurrence = new.occurrence
     if wait:
         _follow(occurrence.run_id, json_output)
     elif json_output:

@@ -82,29 +82,29 @@ def print_list(found: Iterable[Run], now: float) -> None:
             *(str(totals[name]) for name in ("targets", "failed", "insights", "alerts", "seconds")),
         )
     if table.row_count:
-        _console().print(table)
+        console().print(table)
     else:
         click.echo("No runs yet. Start one: celery -A bionewsbot runs start daily_company_analysis")
 
 
 def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool = False) -> None:
     """Print one run: its summary and its targets (with `only_failed`: those that failed)."""
-    console = _console()
+    out = console()
     totals = summary(run, now)
-    console.print(f"[bold]{run.run_id}[/bold]  {_status(run)}", highlight=False)
+    out.print(f"[bold]{run.run_id}[/bold]  {_status(run)}", highlight=False)
     if run.reason:
-        console.print(f"  {run.reason}", highlight=False, markup=False)
+        out.print(f"  {run.reason}", highlight=False, markup=False)
     if run.generation > 1:
-        console.print(f"  generation {run.generation}", highlight=False)
+        out.print(f"  generation {run.generation}", highlight=False)
     line = (
         f"  {totals['done']} of {totals['targets']} companies, {totals['insights']} insights, "
         f"{totals['alerts']} alerts, {totals['failed']} failed, "
         f"{totals['sources_failed']} sources failed, {totals['seconds']} s"
     )
-    console.print(line, highlight=False)
+    out.print(line, highlight=False)
     silent = [item.target for item in items if item.state == "done" and _is_silent(item)]
     if silent:
-        console.print(f"  no records in this window: {', '.join(silent)}", highlight=False)
+        out.print(f"  no records in this window: {', '.join(silent)}", highlight=False)
     shown = [item for item in items if item.state == "failed" or not only_failed]
     if not shown:
         return
@@ -114,7 +114,7 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
     for item in shown:
         name = "(the job)" if item.target == JOB else item.target
         table.add_row(name, item.state, item.queue, str(item.starts), escape(_result(item)))
-    console.print(table)
+    out.print(table)
 
 
 def follow(ledger: Ledger, run_id: str, *, quiet: bool = False) -> Run:
@@ -169,7 +169,8 @@ def _status(run: Run) -> str:
     return f"[{style}]{run.status}[/{style}]"
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Return the console that tables are printed on."""
     # Without a terminal (a pipe, a log) nothing has to fit 80 columns, and ids stay whole.
     return Console(width=None if sys.stdout.isatty() else 160)
 

@@ -1,57 +1,24 @@
 """The timetable `beat_schedule.py`: loaded and checked as a whole before anything uses it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
 from celery import Celery
-from celery.schedules import BaseSchedule
 from celery.utils.imports import cwd_in_path
 
 from bionewsbot.errors import TimetableError
-from bionewsbot.names import WORKER_QUEUES
-from bionewsbot.runs.model import JOB, Message, Occurrence
+from bionewsbot.scheduling.checks import problems
+from bionewsbot.scheduling.entries import POLICY_FIELDS, Definition
 
 MODULE = "beat_schedule"
 
-DEFAULT_RUN_DEADLINE = 6 * 3600
-"""Seconds that a run may take where its entry says nothing: done before the next working day."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-_KEYS = {
-    "task",
-    "schedule",
-    "kwargs",
-    "options",
-    "starting_deadline",
-    "run_deadline",
-}
+_REQUIRED = ("task", "schedule", "options")
+_KEYS = {*_REQUIRED, *POLICY_FIELDS, "args", "kwargs", "enabled"}
 
 
-@dataclass(frozen=True)
-class TimetableEntry:
-    """One line of the timetable. Durations are in seconds."""
-
-    name: str
-    task: str
-    schedule: BaseSchedule
-    queue: str
-    kwargs: Mapping[str, Any]
-    starting_deadline: float
-    """How long after the scheduled time the run may still start; its message expires then."""
-    run_deadline: float
-    """How long the run may take before what is left of it counts as failed."""
-
-    @property
-    def message(self) -> Message:
-        """The message that starts the entry's job."""
-        return Message(JOB, self.task, self.queue, self.kwargs)
-
-
-def load_timetable(app: Celery) -> dict[str, TimetableEntry]:
+def load_timetable(app: Celery) -> dict[str, Definition]:
     """Return the timetable's entries by name.
 
     A `beat_schedule.py` in the working directory wins over the installed one. Raises
@@ -69,54 +36,41 @@ def load_timetable(app: Celery) -> dict[str, TimetableEntry]:
     return check_timetable(app, table, where=str(getattr(module, "__file__", MODULE)))
 
 
-def check_timetable(app: Celery, table: object, *, where: str) -> dict[str, TimetableEntry]:
+def check_timetable(app: Celery, table: object, *, where: str) -> dict[str, Definition]:
     """Check a timetable completely and return its entries by name. Raises TimetableError."""
     if not isinstance(table, dict) or not table:
         raise TimetableError(f"{where}: `{MODULE}` must be a dict with at least one entry")
-    entries: dict[str, TimetableEntry] = {}
-    problems: list[str] = []
-    for name, definition in table.items():
-        found = _problems(app, name, definition)
-        problems += [f"{where}: entry {name!r}: {problem}" for problem in found]
+    entries: dict[str, Definition] = {}
+    wrong: list[str] = []
+    for name, line in table.items():
+        found = _form_problems(name, line)
         if not found:
-            entries[name] = _entry(name, definition)
-    if problems:
-        raise TimetableError("\n".join(problems))
+            entries[name] = _definition(line)
+            found = problems(app, name, entries[name], datetime.now(UTC))
+        wrong += [f"{where}: entry {name!r}: {problem}" for problem in found]
+    if wrong:
+        raise TimetableError("\n".join(wrong))
     return entries
 
 
-def _entry(name: str, definition: Mapping[str, Any]) -> TimetableEntry:
-    return TimetableEntry(
-        name=name,
-        task=definition["task"],
-        schedule=definition["schedule"],
-        queue=definition["options"]["queue"],
-        kwargs=definition.get("kwargs") or {},
-        starting_deadline=float(definition["starting_deadline"]),
-        run_deadline=float(definition.get("run_deadline", DEFAULT_RUN_DEADLINE)),
-    )
+def _form_problems(name: object, line: object) -> list[str]:
+    if not isinstance(name, str):
+        return ["its name must be a text"]
+    if not isinstance(line, dict):
+        return [f"must be a dict with {', '.join(_REQUIRED)}"]
+    found = [f"unknown key {key!r}" for key in line if key not in _KEYS]
+    found += [f"{key} is missing" for key in _REQUIRED if key not in line]
+    options = line.get("options")
+    if "options" in line and (not isinstance(options, dict) or set(options) != {"queue"}):
+        found.append(f'options must be {{"queue": ...}} and no more, not {options!r}')
+    if not isinstance(line.get("args", ()), tuple | list):
+        found.append(f"args must be a list, not {line['args']!r}")
+    if not isinstance(line.get("kwargs", {}), dict):
+        found.append(f"kwargs must be a dict, not {line['kwargs']!r}")
+    return found
 
 
-def _problems(app: Celery, name: object, definition: object) -> list[str]:
-    if not isinstance(definition, dict):
-        return ["must be a dict with task, schedule, options and starting_deadline"]
-    problems = [f"unknown key {key!r}" for key in definition if key not in _KEYS]
-    try:
-        Occurrence(str(name), _EPOCH)
-    except ValueError as error:
-        problems.append(str(error))
-    task = definition.get("task")
-    if task not in app.tasks:
-        ours = ", ".join(sorted(known for known in app.tasks if known.startswith("bionewsbot.")))
-        problems.append(f"task {task!r} is not registered; there are {ours}")
-    if not isinstance(definition.get("schedule"), BaseSchedule):
-        problems.append("schedule must be a crontab(...) or a schedule(...)")
-    options = definition.get("options")
-    queue = options.get("queue") if isinstance(options, dict) else None
-    if queue not in WORKER_QUEUES:
-        problems.append(f"options: queue {queue!r} is not one of {', '.join(WORKER_QUEUES)}")
-    for key in ("starting_deadline", "run_deadline"):
-        value = definition.get(key, None if key == "starting_deadline" else DEFAULT_RUN_DEADLINE)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            problems.append(f"{key} must be a number of seconds above 0, not {value!r}")
-    return problems
+def _definition(line: Mapping[str, Any]) -> Definition:
+    given = dict(line)
+    queue = given.pop("options")["queue"]
+    return Definition(queue=queue, **{**given, "args": tuple(given.get("args", ()))})

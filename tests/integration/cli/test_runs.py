@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from click.testing import CliRunner, Result
 from support.apps import Broker
-from support.ledgers import OCCURRENCE, message
+from support.ledgers import OCCURRENCE, message, new_run
 
 from bionewsbot import settings
 from bionewsbot.cli import runs_view
@@ -69,12 +69,12 @@ def carry_out(run_id: str, **targets: bool) -> None:
         if good:
             book.finish(address, {"insights": 2, "alerts": 1, "sources_failed": 1, "pages": 4})
         else:
-            book.fail(address, "BackendRefused: 404 [no] such company")
+            book.fail(address, "BackendRefused: 404 [no] such company", why="no")
 
 
 def opened(**targets: bool) -> str:
     """Open the run of OCCURRENCE and carry it out, if there are targets."""
-    ledger().open(OCCURRENCE, message(), origin="beat", deadline=600)
+    ledger().open(new_run(deadline=600))
     if targets:
         carry_out(RUN_ID, **targets)
     return RUN_ID
@@ -157,12 +157,12 @@ def test_watch_ends_with_a_code(run: Run, targets: dict[str, bool], code: int, s
 def test_watch_of_a_run_that_did_not_run(run: Run, status: str) -> None:
     """Exit code 4, with the reason."""
     start_by = OCCURRENCE.scheduled_for if status == "missed" else None
-    ledger().open(OCCURRENCE, message(), origin="beat", deadline=600, start_by=start_by)
+    ledger().open(new_run(start_by=start_by))
     if status == "cancelled":
         ledger().cancel(RUN_ID, "tired")
     said = run("watch", RUN_ID, code=4).output
     assert status in said
-    assert ("tired" if status == "cancelled" else "its starting deadline had passed") in said
+    assert ("tired" if status == "cancelled" else "its starting deadline passed") in said
 
 
 def test_watch_follows_a_run_to_its_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def test_an_error_is_shown_as_it_is(
 ) -> None:
     """Brackets in an error's text are text, not markup that vanishes or breaks the command."""
     screen = io.StringIO()
-    monkeypatch.setattr(runs_view, "_console", lambda: Console(file=screen, width=160))
+    monkeypatch.setattr(runs_view, "console", lambda: Console(file=screen, width=160))
     runs_view.print_run(RUN, [ITEM], NOW)
     assert "why [red]not[/red] [" in screen.getvalue()
 
@@ -84,7 +84,7 @@ def test_an_error_is_shown_as_it_is(
 def test_only_what_failed_is_shown_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a wait nobody reads a hundred lines of `done`."""
     screen = io.StringIO()
-    monkeypatch.setattr(runs_view, "_console", lambda: Console(file=screen, width=160))
+    monkeypatch.setattr(runs_view, "console", lambda: Console(file=screen, width=160))
     good = dataclasses.replace(ITEM, target="PFE", state="done")
     runs_view.print_run(RUN, [good, ITEM], NOW, only_failed=True)
     assert "GILD" in screen.getvalue()
