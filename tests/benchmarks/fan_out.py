@@ -123,17 +123,17 @@ def main() -> None:
     parser.add_argument("--companies", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--pools", nargs="+", default=["threads", "prefork"])
+    parser.add_argument("--pools", nargs="+", default=["threads", "processes"])
     options = parser.parse_args()
     print(f"{options.companies} companies, {options.seconds} s an analysis")
-    print(f"{'':18}{'concurrency':>12}{'ideal s':>9}{'makespan s':>12}{'ratio':>8}{'trips':>8}")
+    print(f"{'':24}{'concurrency':>13}{'ideal s':>9}{'makespan s':>12}{'ratio':>8}{'trips':>8}")
     for concurrency in options.concurrency:
         ideal = options.companies * options.seconds / concurrency
         for pool in options.pools:
             for name, measure in (("ours", measure_ours), ("plain Celery", measure_plain)):
                 makespan, trips = one(name, measure, pool, concurrency, options)
                 print(
-                    f"{name + ' ' + pool:18}{concurrency:>12}{ideal:>9.1f}{makespan:>12.1f}"
+                    f"{name + ' ' + pool:24}{concurrency:>13}{ideal:>9.1f}{makespan:>12.1f}"
                     f"{makespan / ideal:>8.2f}{trips / options.companies:>8.1f}",
                     flush=True,
                 )
