@@ -1,6 +1,6 @@
 # Everything runs in this folder; nothing outside it is changed. `make` alone prints the targets.
 .DEFAULT_GOAL := help
-.PHONY: help up down ps logs restart clean test test-pythons lint format lock environment
+.PHONY: help up down ps logs restart clean test chaos test-pythons lint format lock environment
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
@@ -15,7 +15,7 @@ COMPOSE := docker compose
 DRIVER := .venv/bin/python -m deploy.local
 BIN := $(TEST_ENVIRONMENT)/bin
 LOCAL_CODE := deploy/local
-CHECKED := bionewsbot beat_schedule.py tests $(LOCAL_CODE)
+CHECKED := bionewsbot beat_schedule.py tests $(LOCAL_CODE) deploy/compose
 
 # An environment that is there makes and checks the others, unless PYTHON asks for another Python.
 define find_python
@@ -28,12 +28,12 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: DOCKER=1 (up, down, ps, logs, restart: with Docker Compose), NAME=beat (logs),"
-	@echo "  PYTHON=/path/to/python3.12 (up, test), PYTEST_ARGS='-k redis' (test), UPGRADE=1 (lock)"
+	@echo "  PYTHON=/path/to/python3.12 (up, test), PYTEST_ARGS='-k redis' (test, chaos), UPGRADE=1 (lock)"
 
 ifneq ($(filter-out 0 no,$(DOCKER)),)
 
 up: ## Install, start everything, run the first analysis, show its result
-	@$(COMPOSE) up -d --build --wait
+	@sh deploy/compose/up
 
 down: ## Stop everything gracefully
 	@$(COMPOSE) down
@@ -42,10 +42,11 @@ ps: ## Show what runs
 	@$(COMPOSE) ps
 
 logs: ## Show the logs, of one program with NAME=...; follows on a terminal
-	@$(COMPOSE) logs --tail 50 $(NAME)
+	@follow=; if [ -t 1 ]; then follow=--follow; fi; $(COMPOSE) logs --tail 50 $$follow $(NAME)
 
 restart: ## Stop everything and start it again
-	@$(COMPOSE) restart
+	@$(COMPOSE) down
+	@sh deploy/compose/up
 
 else
 
@@ -81,6 +82,10 @@ test: ## Install what tests need, lint, run all tests with coverage
 	@$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	@$(BIN)/coverage report
 
+chaos: ## Kill and freeze beats and Redis, check that no occurrence is lost or doubled
+	@$(find_python); "$$python" $(LOCAL_CODE)/environments.py test $(TEST_ENVIRONMENT)
+	@$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
+
 test-pythons: ## Run the tests on each Python 3.11, 3.12 and 3.13 of this machine
 	@sh $(LOCAL_CODE)/test-pythons
 
@@ -89,7 +94,7 @@ lint: ## Check format, style, types and the layers of the house
 	@$(BIN)/isort --check --quiet $(CHECKED) || { echo "make format mends this:"; $(BIN)/isort --check $(CHECKED); }
 	@$(BIN)/flake8 $(CHECKED)
 	@$(BIN)/mypy
-	@$(BIN)/mypy -p deploy.local
+	@$(BIN)/mypy -p deploy.local -p deploy.compose
 	@$(BIN)/lint-imports --no-logo
 
 format: ## Bring the code into its format

@@ -10,6 +10,9 @@ from bionewsbot import logs
 from bionewsbot import settings as settings_module
 from bionewsbot import tasks
 from bionewsbot.celeryconfig import celery_config
+from bionewsbot.dead_letters import queue as dead_letter_queue
+from bionewsbot.delivery.leases import KeepStep, LeaseStep
+from bionewsbot.delivery.shutdown import ShutdownStep
 from bionewsbot.errors import SettingsError
 from bionewsbot.runs.reconciler import ReconcilerStep
 
@@ -27,9 +30,12 @@ def create_app() -> Celery:
             **celery_config(settings),
             "include": ["bionewsbot.control", *_task_modules()],
             "beat_scheduler": "bionewsbot.scheduling.scheduler:Scheduler",
+            "worker_consumer": "bionewsbot.dead_letters.consumer:Consumer",
         }
     )
-    app.steps["worker"].add(ReconcilerStep)
+    ReconcilerStep.chores = (dead_letter_queue.sync,)
+    app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep))
+    app.steps["consumer"].add(KeepStep)
     return app
 
 

@@ -3,6 +3,8 @@
 A message names the place and the mend: it is what an operator reads at 3 a.m.
 """
 
+from typing import Any
+
 
 class BioNewsBotError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -22,6 +24,14 @@ class CompaniesFileError(ConfigurationError):
 
 class TimetableError(ConfigurationError):
     """`beat_schedule.py` is missing, empty or wrong; the message names the entry."""
+
+
+class EntryError(ConfigurationError):
+    """A schedule entry is wrong; the message says in what."""
+
+
+class ScheduleBusy(BioNewsBotError):
+    """Entries were changed by others each time that a command wanted to; nothing was done."""
 
 
 class RetryableError(BioNewsBotError):
@@ -46,6 +56,10 @@ class BackendUnavailable(RetryableError):
     ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.status = status
+
+
+class CircuitOpen(RetryableError):
+    """The circuit breaker lets no call through now; `retry_after` says for how many seconds."""
 
 
 class MalformedAnswer(RetryableError):
@@ -76,12 +90,31 @@ class NotARun(PermanentError):
     """A job's task was called outside a run: without the headers that name its occurrence."""
 
 
+class NewerMessage(BioNewsBotError):
+    """A message of a later version of this software, which this worker leaves to others.
+
+    `address` is its place in the ledger.
+    """
+
+    def __init__(self, message: str, address: Any) -> None:
+        super().__init__(message)
+        self.address = address
+
+
 class RunExists(BioNewsBotError):
     """The occurrence already has a run."""
 
 
 class RunUnknown(BioNewsBotError):
     """The ledger holds no such run."""
+
+
+class LetterUnknown(BioNewsBotError):
+    """There is no such dead letter."""
+
+
+class ReplayRefused(BioNewsBotError):
+    """The dead letter can't be replayed as things stand; the message says why."""
 
 
 class LedgerLimit(PermanentError):

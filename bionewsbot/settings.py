@@ -59,6 +59,15 @@ class Settings:
     api_key: str | None = field(repr=False)
     embedded_backend: bool
 
+    breaker_failures: int
+    """Failures in a row that open the circuit breaker."""
+    breaker_share: int
+    """Per cent of failures within the window that open it."""
+    breaker_min_calls: int
+    """Calls that the window must have for that."""
+    breaker_window_seconds: int
+    breaker_open_seconds: int
+
     daily_analysis_hour: int
     weekly_report_day: str
     weekly_report_hour: int
@@ -70,6 +79,17 @@ class Settings:
     celery_worker_concurrency: int
     celery_task_soft_time_limit: int
     celery_task_time_limit: int
+    worker_grace_seconds: int
+    """What a worker gets to stop in; its supervisor kills it after that."""
+
+    retry_attempts: int
+    """How often a task is tried in all."""
+    retry_base_seconds: float
+    """Longest wait before a task's second attempt; doubles with each further one."""
+    retry_cap_seconds: float
+    """Longest wait before an attempt."""
+    retry_budget_seconds: float
+    """Time from a task's first attempt within which its last one starts."""
 
     run_retention_days: int
     """Days for which the ledger keeps a run after its end."""
@@ -187,6 +207,12 @@ def _read(read: "_Reader") -> Settings:
         api_timeout=read.integer("API_TIMEOUT", 30, low=1, high=3600),
         api_key=read.secret("API_KEY"),
         embedded_backend=embedded_backend,
+        breaker_failures=read.integer("BREAKER_FAILURES", 5, low=1, high=1000),
+        breaker_share=read.integer("BREAKER_SHARE", 50, low=1, high=100),
+        breaker_min_calls=read.integer("BREAKER_MIN_CALLS", 20, low=1, high=100_000),
+        breaker_window_seconds=read.integer("BREAKER_WINDOW_SECONDS", 60, low=1, high=3600),
+        # A backend's restart takes seconds; what waits meanwhile costs nothing.
+        breaker_open_seconds=read.integer("BREAKER_OPEN_SECONDS", 15, low=1, high=3600),
         daily_analysis_hour=read.integer("DAILY_ANALYSIS_HOUR", 6, low=0, high=23),
         weekly_report_day=read.choice("WEEKLY_REPORT_DAY", "mon", DAYS),
         weekly_report_hour=read.integer("WEEKLY_REPORT_HOUR", 8, low=0, high=23),
@@ -196,6 +222,13 @@ def _read(read: "_Reader") -> Settings:
         celery_worker_concurrency=concurrency,
         celery_task_soft_time_limit=soft_limit,
         celery_task_time_limit=hard_limit,
+        # Longer than a call to the backend may take with its long poll (API_TIMEOUT).
+        worker_grace_seconds=read.integer("WORKER_GRACE_SECONDS", 45, low=6, high=3600),
+        # Waits of up to four minutes in all: longer than a restart of the backend.
+        retry_attempts=read.integer("RETRY_ATTEMPTS", 8, low=1, high=100),
+        retry_base_seconds=read.integer("RETRY_BASE_SECONDS", 2, low=1, high=3600),
+        retry_cap_seconds=read.integer("RETRY_CAP_SECONDS", 300, low=1, high=3600),
+        retry_budget_seconds=read.integer("RETRY_BUDGET_SECONDS", 1800, low=1, high=86_400),
         run_retention_days=read.integer("RUN_RETENTION_DAYS", 90, low=1, high=3650),
         # Ten seconds: a killed worker's task runs again within 15 s, a paused one is not doubled.
         run_lease_seconds=read.integer("RUN_LEASE_SECONDS", 10, low=3, high=3600),

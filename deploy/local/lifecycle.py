@@ -7,8 +7,8 @@ from deploy.local import ports, processes, readiness, supervisor
 from deploy.local.errors import LocalError
 from deploy.local.stack import Stack, environment, inherited, prepare
 
-STOP_SECONDS = 180.0
-"""Longer than all of supervisord.conf's stopwaitsecs that can come one after the other."""
+STOP_MARGIN = 15.0
+"""Seconds that supervisord gets beyond all of its programs' stopwaitsecs, one after the other."""
 
 
 def up(stack: Stack) -> bool:
@@ -60,8 +60,9 @@ def down() -> bool:
     if supervisor_pid is not None:
         ours |= {state.pid for state in supervisor.states().values() if state.pid}
         ours.add(supervisor_pid)
+        seconds = supervisor.stop_seconds() + STOP_MARGIN
         supervisor.shutdown()
-        processes.wait_gone({supervisor_pid}, STOP_SECONDS)
+        processes.wait_gone({supervisor_pid}, seconds)
     left = processes.end(ours | processes.of_stack(), seconds=15)
     if left:
         pids = ", ".join(map(str, sorted(left)))

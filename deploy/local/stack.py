@@ -120,6 +120,7 @@ def environment(stack: Stack, given: Mapping[str, str]) -> dict[str, str]:
         "STACK_REDIS_SERVER": _redis_server() if settings.embedded_redis else "redis-server",
         "STACK_REDIS_PORT": str(settings.redis_port),
         "STACK_REDIS_SECRETS": str(REDIS_SECRETS),
+        "STACK_WORKER_GRACE_SECONDS": str(settings.worker_grace_seconds),
         "FLOWER_PORT": str(settings.flower_port),
         "FLOWER_BASIC_AUTH": given.get("FLOWER_BASIC_AUTH") or f"{FLOWER_USER}:{password()}",
         "CE_BROKER_URL": settings.celery_broker_url,

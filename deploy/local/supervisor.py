@@ -98,6 +98,16 @@ def pid() -> int | None:
         return None
 
 
+def stop_seconds() -> int:
+    """Return the longest time that stopping may take: priorities go one after the other."""
+    longest: dict[int, int] = {}
+    with _connected() as supervisor:
+        for program in supervisor.getAllConfigInfo():
+            priority = program["process_prio"]
+            longest[priority] = max(longest.get(priority, 0), program["stopwaitsecs"])
+    return sum(longest.values())
+
+
 def start(name: str) -> None:
     """Start one program without waiting for it; does nothing where it runs.
 

@@ -1,15 +1,21 @@
 """Runs through deaths and losses, with real workers, a real Redis and the reference backend."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 import yaml
+from celery import Celery
 from support.answers import analysis, company, page, problem
 from support.faulty_backend import FaultyBackend, Reply
+from support.ledgers import new_run
 from support.polling import wait_until
 from support.stack import ROOT, Stack
 
-from bionewsbot.runs.model import Run
+from bionewsbot.names import DAILY_COMPANY_ANALYSIS
+from bionewsbot.runs import dispatch
+from bionewsbot.runs.dispatch import start_run
+from bionewsbot.runs.model import JOB, Message, Occurrence, Run
 
 COMPANIES = [
     company["id"]
@@ -33,7 +39,7 @@ def assert_each_once(stack: Stack, run: Run) -> None:
     assert len(stack.get("alerts")) == run.totals["alerts"] > 0
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize("pool", ["threads", "processes"])
 def test_a_worker_killed_in_mid_run_costs_nothing(stack: Stack, pool: str) -> None:
     """What it held is sent again under a new lease, and every effect stands once."""
     backend = stack.backend()
@@ -51,6 +57,34 @@ def test_a_worker_killed_in_mid_run_costs_nothing(stack: Stack, pool: str) -> No
     stack.worker("second", "-P", pool)
     run = stack.wait_for_end(run_id, seconds=90)
     assert_each_once(stack, run)
+
+
+def test_every_message_delivered_twice_changes_nothing(
+    app: Celery, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two workers at once: the same rows, totals and counts as one delivery of each."""
+    monkeypatch.setattr(dispatch, "_publish", dispatch._publish)
+    from support import doubling
+
+    assert dispatch._publish is doubling.publish_twice
+    stack.backend()
+    stack.celery("companies", "sync")
+    path = f"{ROOT / 'tests'}:{ROOT}"
+    workers = [
+        stack.worker(name, "-I", "support.doubling", PYTHONPATH=path) for name in ("one", "two")
+    ]
+    job = Message(JOB, DAILY_COMPANY_ANALYSIS, "default", {})
+    today = Occurrence("daily_company_analysis", datetime.now(UTC))
+    start_run(app, stack.ledger, new_run(today, job=job))
+    run = stack.wait_for_end(today.run_id)
+    assert_each_once(stack, run)
+
+    def deliveries() -> int:
+        names = ("task_started", "task_dropped")
+        return sum(len(worker.events(name)) for worker in workers for name in names)
+
+    wait_until(lambda: deliveries() >= 2 * (len(COMPANIES) + 1), "all have come twice")
+    assert_each_once(stack, stack.ledger.get(run.run_id))
 
 
 def test_messages_deleted_from_the_broker_are_sent_again(stack: Stack) -> None:

@@ -19,6 +19,8 @@ from support.redis_server import RedisServer
 from bionewsbot import logs
 from bionewsbot import settings as settings_module
 from bionewsbot.runs import heartbeat, ledger
+from bionewsbot.runs.dispatch import send_all
+from bionewsbot.runs.model import Address, Message
 from bionewsbot.tasks import analysis
 
 LEASE_SECONDS = 3
@@ -81,8 +83,15 @@ def contents(redis: "Redis") -> dict[str, Any]:
         "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
         "list": lambda key: redis.lrange(key, 0, -1),
         "string": redis.get,
+        "stream": redis.xrange,
     }
     return {key: (readers[redis.type(key)](key), redis.ttl(key) > 0) for key in redis.keys()}
+
+
+def send(app: Celery, address: Address, message: Message) -> str:
+    """Send one message; return its task id."""
+    ((_, task_id),) = send_all(app, [(address, message, None)])
+    return task_id
 
 
 class Broker:

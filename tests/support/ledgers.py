@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from support.redis_server import RedisServer
 
 from bionewsbot.runs.ledger import Ledger, Verdict
-from bionewsbot.runs.model import JOB, Address, Message, Occurrence
+from bionewsbot.runs.model import JOB, Address, Message, NewRun, Occurrence
 
 LEASE = 10.0
 DEADLINE = 3600.0
@@ -33,6 +34,12 @@ def message(target: str = JOB, queue: str = "default") -> Message:
     return Message(target, "tests.task", queue, {"company_id": target})
 
 
+def new_run(occurrence: Occurrence = OCCURRENCE, **options: Any) -> NewRun:
+    """Return a run to open, of OCCURRENCE unless another is given."""
+    given = {"job": message(), "origin": "beat", "deadline": DEADLINE, **options}
+    return NewRun(occurrence, **given)
+
+
 class LedgerUnderTest:
     """The ledger, its clock, and short words for what tests do with it."""
 
@@ -43,8 +50,9 @@ class LedgerUnderTest:
 
     def open(self, **options: object) -> Address:
         """Open the run of OCCURRENCE."""
-        given = {"origin": "beat", "deadline": DEADLINE, **options}
-        return self.ledger.open(OCCURRENCE, message(), **given)[0]  # type: ignore[arg-type]
+        opening = self.ledger.open(new_run(**options))
+        assert opening.to_send, opening
+        return opening.to_send
 
     def begin(self, address: Address, task_id: str = "t1") -> Verdict:
         """Begin an item as the task `task_id`."""
@@ -53,12 +61,13 @@ class LedgerUnderTest:
     def fan_out(self, *targets: str) -> tuple[Address, list[Address]]:
         """Open a run, begin its job, select targets, send them and end the job."""
         job = self.open()
-        self.ledger.sent(job.run_id, job.generation, [(JOB, "job")])
+        self.ledger.sent([(job, "job")])
         assert self.begin(job, "job") is Verdict.GO
         self.ledger.fan_out(job, [message(target) for target in targets])
-        self.ledger.sent(job.run_id, job.generation, [(target, target) for target in targets])
+        addresses = [Address(job.run_id, target, job.generation) for target in targets]
+        self.ledger.sent([(address, address.target) for address in addresses])
         self.ledger.finish(job, {})
-        return job, [Address(job.run_id, target, job.generation) for target in targets]
+        return job, addresses
 
 
 @pytest.fixture

@@ -34,9 +34,18 @@ class Process:
             )
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    @property
     def running(self) -> bool:
         """Whether the process is there (it may be frozen)."""
         return self._child.poll() is None
+
+    def wait(self, seconds: float) -> int:
+        """Return its exit code once it has ended. Raises subprocess.TimeoutExpired."""
+        return self._child.wait(timeout=seconds)
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it is there."""

@@ -80,6 +80,9 @@ def test_an_empty_variable_counts_as_unset(read: Load) -> None:
         ("API_BASE_URL", "http://x:port", "API_BASE_URL=http://x:port: must be a URL such as"),
         ("API_TIMEOUT", "0", "API_TIMEOUT=0: must be a whole number from 1 to 3600"),
         ("RUN_LEASE_SECONDS", "2", "RUN_LEASE_SECONDS=2: must be a whole number from 3 to 3600"),
+        ("BREAKER_FAILURES", "0", "BREAKER_FAILURES=0: must be a whole number from 1 to 1000"),
+        ("BREAKER_SHARE", "101", "BREAKER_SHARE=101: must be a whole number from 1 to 100"),
+        ("BREAKER_OPEN_SECONDS", "0", "BREAKER_OPEN_SECONDS=0: must be a whole number from 1 to"),
         (
             "CELERY_BROKER_URL",
             "amqp://u:sesame@h//",
