@@ -24,11 +24,13 @@ def shown(default: Any) -> str:
     return str(default)
 
 
-def asked_for(module: Any, monkeypatch: pytest.MonkeyPatch, missing: Path) -> dict[str, str]:
+def asked_for(
+    module: Any, reader: str, monkeypatch: pytest.MonkeyPatch, missing: Path
+) -> dict[str, str]:
     """Return every variable that a module's reader asks for, with its default."""
     asked: dict[str, str] = {}
 
-    class Recorder(module._Reader):
+    class Recorder(getattr(module, reader)):
         def _raw(self, name: str) -> None:
             asked.setdefault(name, "")
 
@@ -46,7 +48,7 @@ def asked_for(module: Any, monkeypatch: pytest.MonkeyPatch, missing: Path) -> di
 
     for name in list(os.environ):
         monkeypatch.delenv(name)
-    monkeypatch.setattr(module, "_Reader", Recorder)
+    monkeypatch.setattr(module, reader, Recorder)
     module.load(missing)
     return asked
 
@@ -56,8 +58,8 @@ def test_example_names_every_variable_with_its_default(
 ) -> None:
     """The example and the code name the same variables with the same defaults."""
     missing = tmp_path / "no.env"
-    wanted = asked_for(bionewsbot.settings, monkeypatch, missing)
-    wanted |= asked_for(bionewsbot.backend.settings, monkeypatch, missing)
+    wanted = asked_for(bionewsbot.settings, "Reader", monkeypatch, missing)
+    wanted |= asked_for(bionewsbot.backend.settings, "_Reader", monkeypatch, missing)
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     pairs = [match.groups() for line in lines if (match := re.fullmatch(r"#([A-Z_]+)=(.*)", line))]
     assert dict(pairs) == wanted
