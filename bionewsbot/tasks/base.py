@@ -113,6 +113,7 @@ class RunTask(CheckedTask):
             request_id=f"{address.run_id}/{address.generation}",
             task=self.name,
             target=address.target,
+            queue=(self.request.delivery_info or {}).get("routing_key") or "",
         ):
             verdict = ledger().begin(
                 address, task_id=str(self.request.id), worker=str(self.request.hostname)
