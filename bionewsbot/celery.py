@@ -14,6 +14,7 @@ from bionewsbot.dead_letters import queue as dead_letter_queue
 from bionewsbot.delivery.leases import KeepStep, LeaseStep
 from bionewsbot.delivery.shutdown import ShutdownStep
 from bionewsbot.errors import SettingsError
+from bionewsbot.runs import slots
 from bionewsbot.runs.reconciler import ReconcilerStep
 
 
@@ -33,7 +34,7 @@ def create_app() -> Celery:
             "worker_consumer": "bionewsbot.dead_letters.consumer:Consumer",
         }
     )
-    ReconcilerStep.chores = (dead_letter_queue.sync,)
+    ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync)
     app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep))
     app.steps["consumer"].add(KeepStep)
     return app

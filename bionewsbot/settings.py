@@ -80,6 +80,9 @@ class Settings:
     retry_budget_seconds: float
     """Time from a task's first attempt within which its last one starts."""
 
+    max_concurrent_analysis: int
+    """Most analyses that all workers have under way at a time; 0: as many as they have threads."""
+
     run_retention_days: int
     """Days for which the ledger keeps a run after its end."""
     run_lease_seconds: int
@@ -218,6 +221,8 @@ def _read(read: Reader) -> Settings:
         retry_base_seconds=read.integer("RETRY_BASE_SECONDS", 2, low=1, high=3600),
         retry_cap_seconds=read.integer("RETRY_CAP_SECONDS", 300, low=1, high=3600),
         retry_budget_seconds=read.integer("RETRY_BUDGET_SECONDS", 1800, low=1, high=86_400),
+        # How many a backend bears is known to whoever runs it.
+        max_concurrent_analysis=read.integer("MAX_CONCURRENT_ANALYSIS", 0, low=0, high=1000),
         run_retention_days=read.integer("RUN_RETENTION_DAYS", 90, low=1, high=3650),
         # Ten seconds: a killed worker's task runs again within 15 s, a paused one is not doubled.
         run_lease_seconds=read.integer("RUN_LEASE_SECONDS", 10, low=3, high=3600),

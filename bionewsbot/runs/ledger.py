@@ -14,7 +14,7 @@ from redis.lock import Lock
 from bionewsbot import settings as settings_module
 from bionewsbot.celeryconfig import connect_redis
 from bionewsbot.errors import LedgerLimit, RunUnknown
-from bionewsbot.names import KEY_PREFIX
+from bionewsbot.names import KEY_PREFIX, WORKER_QUEUES
 from bionewsbot.runs.model import (
     SCHEMA,
     Address,
@@ -62,7 +62,7 @@ KEEP_STORIES = 10
 
 _SECONDS_PER_DAY = 86_400
 
-_SCRIPT = ("state", "letters", "opening", "items", "closing")
+_SCRIPT = ("state", "letters", "opening", "slots", "items", "closing")
 """Parts of the script; each uses what those before it define."""
 
 
@@ -81,6 +81,8 @@ class Verdict(StrEnum):
     """Another message of the same item is alive."""
     POISON = "poison"
     """It has taken MAX_DEATHS workers with it; it has to be failed."""
+    IN_LINE = "in line"
+    """All slots are taken; it is sent again when it is called up."""
     UNKNOWN = "unknown"
     """The ledger doesn't know the run or the target."""
 
@@ -192,8 +194,11 @@ class Ledger(LedgerReader):
         ]
         self._call("sent", "", runs=rows, lease=self._queued_lease)
 
-    def begin(self, address: Address, *, task_id: str, worker: str) -> Verdict:
-        """Ask to begin an item. Anything but GO: there is nothing to do, drop the message."""
+    def begin(self, address: Address, *, task_id: str, worker: str, slots: int = 0) -> Verdict:
+        """Ask to begin an item. Anything but GO: there is nothing to do, drop the message.
+
+        It takes one of so many `slots`, if any are given (see docs/limits.md).
+        """
         return Verdict(
             self._call(
                 "begin",
@@ -204,6 +209,7 @@ class Ledger(LedgerReader):
                 worker=worker,
                 lease=self._lease,
                 max_deaths=MAX_DEATHS,
+                slots=_slots(slots),
             )
         )
 
@@ -310,6 +316,11 @@ class Ledger(LedgerReader):
         """Return up to `limit` items whose lease ran out; settled ones are cleared on the way."""
         return [suspect_of(row) for row in json.loads(self._call("suspects", "", limit=limit))]
 
+    def call_up(self, slots: int, limit: int) -> list[Suspect]:
+        """Give free slots of `slots` to up to `limit` items that are first in line; return them."""
+        argument = {"slots": _slots(slots), "limit": limit, "lease": self._queued_lease}
+        return [suspect_of(row) for row in json.loads(self._call("call_up", "", **argument))]
+
     def postpone(self, addresses: Iterable[Address], *, seconds: float = 0) -> None:
         """Let items be whose messages wait in their queues, from `seconds` ahead for a while."""
         self._renew(addresses, seconds + self._queued_lease)
@@ -360,6 +371,10 @@ class Ledger(LedgerReader):
 def ledger() -> Ledger:
     """Return this process' ledger, made from its settings."""
     return Ledger.from_settings(settings_module.current())
+
+
+def _slots(limit: int) -> dict[str, Any] | None:
+    return {"limit": limit, "queues": WORKER_QUEUES} if limit else None
 
 
 def _opening(new: NewRun) -> dict[str, Any]:
