@@ -68,6 +68,8 @@ class Settings:
     celery_worker_concurrency: int
     celery_task_soft_time_limit: int
     celery_task_time_limit: int
+    worker_max_memory_mb: int
+    """Most memory that a worker of threads, or a child of one of processes, may come to hold."""
     worker_grace_seconds: int
     """What a worker gets to stop in; its supervisor kills it after that."""
 
@@ -214,6 +216,8 @@ def _read(read: Reader) -> Settings:
         celery_worker_concurrency=concurrency,
         celery_task_soft_time_limit=soft_limit,
         celery_task_time_limit=hard_limit,
+        # A worker of four threads was measured to hold 79 MB (docs/delivery.md).
+        worker_max_memory_mb=read.integer("WORKER_MAX_MEMORY_MB", 1024, low=128, high=1_000_000),
         # Longer than a call to the backend may take with its long poll (API_TIMEOUT).
         worker_grace_seconds=read.integer("WORKER_GRACE_SECONDS", 45, low=6, high=3600),
         # Waits of up to four minutes in all: longer than a restart of the backend.
