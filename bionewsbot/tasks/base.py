@@ -152,13 +152,13 @@ class RunTask(CheckedTask):
             else:
                 totals = outcome or {}
             ended = ledger().finish(address, totals)
-        except (Ignore, Reject, RedisError, OperationalError) as error:
-            # Not the work failed but the way to it: the item stays open, and the reconciler
-            # sends it again when its lease has run out.
-            logger.error("task_interrupted", extra={"error": str(error)})
-            raise
         except Exception as error:
-            self._after(error, address)
+            if _is_interruption(error):
+                # Not the work failed but the way to it: the item stays open, and the reconciler
+                # sends it again when its lease has run out.
+                logger.error("task_interrupted", extra={"error": str(error)})
+            else:
+                self._after(error, address)
             raise
         duration = round(time.monotonic() - started, 3)
         logger.info("task_succeeded", extra={"duration": duration, **totals})
@@ -198,6 +198,12 @@ class RunTask(CheckedTask):
     def _give_up(self, address: Address, error: str, **details: str) -> None:
         _, ended = ledger().fail(address, error, message=message_of(self.request), **details)
         log_end(ledger(), address.run_id, ended)
+
+
+def _is_interruption(error: Exception) -> bool:
+    if isinstance(error, Reject):
+        return bool(error.requeue)
+    return isinstance(error, (Ignore, RedisError, OperationalError))
 
 
 def message_of(request: Any) -> dict[str, Any]:
