@@ -11,8 +11,9 @@ from support.apps import Broker
 from support.ledgers import LEASE, OCCURRENCE, Clock, LedgerUnderTest, message, new_run
 from support.redis_server import RedisServer
 
-from bionewsbot.runs.ledger import QUEUED_LEASES, Verdict
+from bionewsbot.runs.ledger import Verdict
 from bionewsbot.runs.model import Address, Message, Suspect
+from bionewsbot.runs.scripting import QUEUED_LEASES
 from bionewsbot.runs.slots import call_up
 
 QUEUES = ("high", "default", "low")
