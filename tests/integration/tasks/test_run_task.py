@@ -14,7 +14,7 @@ from support.ledgers import OCCURRENCE, message, new_run
 from support.polling import wait_until
 
 from bionewsbot import logs
-from bionewsbot.api.client import BackendClient
+from bionewsbot.dead_letters.letters import Letters
 from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotCalled, RateLimited
 from bionewsbot.runs import heartbeat as heartbeat_module
 from bionewsbot.runs.dispatch import start_run
@@ -111,54 +111,6 @@ def test_every_line_of_a_task_says_whose_it_is(app: Celery, log: Lines) -> None:
         assert line["request_id"] == f"{RUN_ID}/1"
     assert seen == [f"{RUN_ID}/1"]
     assert logs.current_context() == {}
-
-
-def test_the_backend_is_told_the_lines_request_id(
-    app: Celery, configured: pytest.MonkeyPatch
-) -> None:
-    """X-Request-ID is the context's, so that both sides' lines can be joined."""
-    from bionewsbot.tasks import analysis
-
-    given = []
-    configured.setattr(
-        BackendClient,
-        "from_settings",
-        lambda settings, *, request_id, is_urgent: given.append(request_id),
-    )
-    analysis.backend()
-    with logs.context(request_id="x/1"):
-        assert given[0]() == "x/1"
-    assert given[0]() is None
-
-
-@pytest.mark.parametrize(("queue", "is_urgent"), [("high", True), ("default", False)])
-def test_calls_are_urgent_on_the_queue_high(
-    app: Celery, log: Lines, configured: pytest.MonkeyPatch, queue: str, is_urgent: bool
-) -> None:
-    """The message's own queue decides, wherever its worker took it from and however often."""
-    from bionewsbot.tasks import analysis
-
-    given: list[Callable[[], bool]] = []
-    seen: list[bool] = []
-    configured.setattr(
-        BackendClient,
-        "from_settings",
-        lambda settings, *, request_id, is_urgent: given.append(is_urgent),
-    )
-    analysis.backend()
-
-    def work(self: RunTask) -> Outcome:
-        seen.append(given[0]())
-        if len(seen) == 1:
-            raise CircuitOpen("open", retry_after=0.1)
-        return None
-
-    task(app, work)
-    with working(app):
-        start_run(app, ledger(), new_run(job=Message(JOB, "tests.task", queue, {})))
-        wait_until(lambda: ledger().get(RUN_ID).ended, "the run ends")
-    assert seen == [is_urgent] * 2
-    assert {line["queue"] for line in log() if line["logger"] == "bionewsbot.tasks"} == {queue}
 
 
 def test_a_job_fans_out(app: Celery, broker: Broker) -> None:
@@ -260,7 +212,12 @@ def test_what_there_is_nothing_to_do_for_is_dropped(
 
 @pytest.mark.parametrize(
     "error",
-    [redis.ConnectionError("gone"), OperationalError("gone"), Reject("gone"), Ignore("gone")],
+    [
+        redis.ConnectionError("gone"),
+        OperationalError("gone"),
+        Reject("gone", requeue=True),
+        Ignore("gone"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Exception) -> None:
@@ -277,6 +234,19 @@ def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Ex
         ledger()._redis, retention_days=1, lease_seconds=3, clock=lambda: ledger_now() + 4
     )
     assert [suspect.address.target for suspect in later.suspects(10)] == [JOB]
+
+
+def test_a_rejected_message_is_a_dead_letter(app: Celery, log: Lines) -> None:
+    """Celery only deletes what a task rejects; the item has failed, and its letter says why."""
+
+    def work(self: RunTask) -> Outcome:
+        raise Reject("not for me")
+
+    deliver(task(app, work), open_run())
+    (letter,) = Letters(ledger()._redis).find()
+    assert "not for me" in str(letter.last.error)
+    assert ledger().get(RUN_ID).status == "failed"
+    assert events(log()) == ["task_started", "task_failed", "run_ended"]
 
 
 def ledger_now() -> float:
