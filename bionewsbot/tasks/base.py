@@ -90,6 +90,9 @@ class RunTask(CheckedTask):
 
     abstract = True
     carries_runs = True
+    max_retries = None
+    """How often is decided here (RetryPolicy), not by Celery, which takes None given to `retry` for
+    this attribute, and would otherwise drop the message after three."""
     Request = "bionewsbot.tasks.request:RunRequest"
     retry_policy: RetryPolicy | None = None
     """None: the one of the settings (RETRY_*)."""
@@ -109,7 +112,7 @@ class RunTask(CheckedTask):
             logger.warning("message_put_back", extra={"why": str(error), "task_name": self.name})
             # Else an earlier worker's reconciler would miss it and send it in its own form.
             ledger().postpone([error.address], seconds=PUT_BACK_SECONDS)
-            raise self.retry(exc=error, countdown=PUT_BACK_SECONDS, max_retries=None) from error
+            raise self.retry(exc=error, countdown=PUT_BACK_SECONDS) from error
         with logs.context(
             run_id=address.run_id,
             task_id=str(self.request.id),
@@ -190,8 +193,7 @@ class RunTask(CheckedTask):
                 "task_retrying",
                 extra={"attempt": failed_before + 1, "wait": round(wait, 3), "error": str(error)},
             )
-            # How often is decided here, not by Celery.
-            raise self.retry(exc=error, countdown=wait, max_retries=None)
+            raise self.retry(exc=error, countdown=wait)
         logger.error("task_failed", extra={"error": said, "why": decision.reason}, exc_info=error)
         told = "".join(traceback.format_exception(error))
         self._give_up(address, said, why=decision.reason, traceback=told)

@@ -21,6 +21,7 @@ from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import Ledger, ledger
 from bionewsbot.runs.model import JOB, Address, Item, Message
 from bionewsbot.tasks.base import CheckedTask, FanOut, Outcome, RunTask, default_policy
+from bionewsbot.tasks.retry import RetryPolicy
 
 RUN_ID = OCCURRENCE.run_id
 Work = Callable[[RunTask], Outcome]
@@ -284,38 +285,40 @@ def test_a_task_gives_signs_of_life(app: Celery, configured: pytest.MonkeyPatch)
 
 
 def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> None:
-    """Through broker and worker: the same run, target and generation, and then it is done."""
+    """Through broker and worker: the same run, target and generation, however often; then done."""
+    # More than Celery's own default, which is 3.
+    retries = 5
     seen: list[tuple[Address, int]] = []
 
     def work(self: RunTask) -> Outcome:
         seen.append((self.address, self.request.retries))
-        if self.request.retries == 0:
+        if self.request.retries < retries:
             raise BackendUnavailable("503 from the backend")
         return {"insights": 1}
 
-    task(app, work)
+    policy = RetryPolicy(attempts=retries + 1, base=0.05, cap=0.05, budget=60)
+    task(app, work, retry_policy=policy)
 
     with working(app):
         address = start_run(
             app, ledger(), new_run(job=Message(JOB, "tests.task", "high", {}))
         ).to_send
         wait_until(lambda: ledger().get(RUN_ID).ended, "the run ends")
-    assert seen == [(address, 0), (address, 1)]
-    assert (item().starts, item().sends, item().state) == (2, 1, "done")
+    assert seen == [(address, retry) for retry in range(retries + 1)]
+    assert (item().starts, item().sends, item().state) == (retries + 1, 1, "done")
     assert ledger().get(RUN_ID).totals == {"insights": 1}
     assert events(log()) == [
-        "task_started",
-        "task_retrying",
+        *("task_started", "task_retrying") * retries,
         "task_started",
         "task_succeeded",
         "run_ended",
     ]
     retrying = next(line for line in log() if line["event"] == "task_retrying")
     assert retrying["error"] == "503 from the backend"
-    assert 0 <= retrying["wait"] <= default_policy().base
+    assert 0 <= retrying["wait"] <= policy.base
     assert [attempt["error"] for attempt in item().attempts] == [
         "BackendUnavailable: 503 from the backend"
-    ]
+    ] * retries
     ids = {line["task_id"] for line in log() if line["logger"] == "bionewsbot.tasks"}
     assert len(ids) == 1
 
