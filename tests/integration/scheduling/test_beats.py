@@ -73,7 +73,7 @@ def test_beat_starts_before_redis(beats: Beats) -> None:
     """It waits for it, however long that takes."""
     beats.server.kill()
     beat = beats.stack.start("one", "-m", "celery", "-q", "-A", "bionewsbot", "beat")
-    wait_until(lambda: beat.events("beat_cut_off"), "beat says so", seconds=60)
+    wait_until(lambda: beat.events("beat_cut_off"), "beat says so")
     beats.server.start()
     beats.goes_on()
     assert beat.stop() == 0

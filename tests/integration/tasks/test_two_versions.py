@@ -29,7 +29,7 @@ def test_a_message_of_a_later_version_waits_for_its_worker(
     wait_until(lambda: earlier.events("message_put_back"), "the earlier worker puts it back")
     path = f"{ROOT / 'tests'}:{ROOT}"
     later = stack.worker("later", "-I", "support.later_version", PYTHONPATH=path, **LONG_LEASE)
-    wait_until(lambda: later.events("task_started"), "the later one begins it", seconds=60)
+    wait_until(lambda: later.events("task_started"), "the later one begins it")
     assert not earlier.events("task_started")
     assert not earlier.events("message_given_up")
     assert stack.ledger.get(OCCURRENCE.run_id).failed == 0
