@@ -74,8 +74,12 @@ def test_shutdown_sends_everyone_home() -> None:
 
         closer = threading.Thread(target=lambda: (looked.wait(PATIENCE), waiters.close()))
         closer.start()
-        first = await asyncio.wait_for(waiters.until("a", read, lambda _: False, 2 * PATIENCE), PATIENCE)
-        second = await asyncio.wait_for(waiters.until("b", read, lambda _: False, 2 * PATIENCE), PATIENCE)
+        first = await asyncio.wait_for(
+            waiters.until("a", read, lambda _: False, 2 * PATIENCE), PATIENCE
+        )
+        second = await asyncio.wait_for(
+            waiters.until("b", read, lambda _: False, 2 * PATIENCE), PATIENCE
+        )
         closer.join()
         return [first, second]
 
