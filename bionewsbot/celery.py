@@ -45,8 +45,8 @@ def _task_modules() -> list[str]:
     return [module.name for module in iter_modules(tasks.__path__, f"{tasks.__name__}.")]
 
 
-# A command says in words what it did. Where no logs are configured, Python would print the bare names
-# of events between them.
+# A command says in words what it did. Where no logs are configured, Python would print the bare
+# names of events between them.
 logging.getLogger("bionewsbot").addHandler(logging.NullHandler())
 
 
