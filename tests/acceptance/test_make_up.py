@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from redis import Redis
 from support.polling import wait_until
 from support.redis_server import free_port
 
@@ -186,6 +187,34 @@ def test_everything_listens_on_this_machine_alone(
     """No port is open to the network."""
     for name, port in checkout.ports.items():
         assert listening(port) == ["0100007F"], name
+
+
+def documented_keys() -> list[re.Pattern[str]]:
+    """Return the Redis keys that the tables of docs/*.md list, as patterns."""
+    found = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        heading = ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("#"):
+                heading = line
+            elif "keys" in heading and line.startswith("| `"):
+                for key in re.findall(r"`([^`]+)`", line.split(" | ")[0]):
+                    parts = re.split(r"<[^>]+>|\*", key)
+                    found.append(re.compile(".+".join(map(re.escape, parts))))
+    return found
+
+
+def test_redis_holds_what_the_docs_list(
+    checkout: Checkout, first: subprocess.CompletedProcess[str]
+) -> None:
+    """Every key that a whole stack leaves stands in a table of docs/; no result is kept."""
+    known = documented_keys()
+    for database in (1, 2, 3):
+        with Redis(port=checkout.ports["REDIS_PORT"], db=database, decode_responses=True) as client:
+            keys = {str(key) for key in client.keys()}
+        unknown = {key for key in keys if not any(one.fullmatch(key) for one in known)}
+        assert not unknown
+        assert bool(keys) == (database != 3)
 
 
 def test_second_up_changes_nothing(
