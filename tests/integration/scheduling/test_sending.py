@@ -120,7 +120,7 @@ def test_a_failed_send_is_sent_again(
             (run,) = schedule.runs("own")
             assert (run.status, schedule.ledger.items(run.run_id)[0].sends) == ("running", 0)
             # Ten minutes late: the longest wait.
-            assert (schedule.score("own") or 0) - now == pytest.approx(30, abs=1)
+            assert 30 <= (schedule.score("own") or 0) - now < 60
             assert said(caplog)["send_failed"] == attempt + 1
     assert schedule.entry("own").last_run_at == at - MINUTE
     schedule.redis.zadd("redbeat::schedule", {"redbeat:own": 1})
