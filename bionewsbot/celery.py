@@ -12,9 +12,11 @@ from bionewsbot import settings as settings_module
 from bionewsbot import tasks
 from bionewsbot.celeryconfig import celery_config
 from bionewsbot.dead_letters import queue as dead_letter_queue
+from bionewsbot.delivery.bounds import BoundsStep
 from bionewsbot.delivery.leases import KeepStep, LeaseStep
 from bionewsbot.delivery.shutdown import ShutdownStep
 from bionewsbot.errors import SettingsError
+from bionewsbot.runs import slots
 from bionewsbot.runs.reconciler import ReconcilerStep
 
 
@@ -34,8 +36,8 @@ def create_app() -> Celery:
             "worker_consumer": "bionewsbot.dead_letters.consumer:Consumer",
         }
     )
-    ReconcilerStep.chores = (dead_letter_queue.sync,)
-    app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep))
+    ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync)
+    app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep, BoundsStep))
     app.steps["consumer"].add(KeepStep)
     return app
 

@@ -102,7 +102,9 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": False,
         "worker_send_task_events": True,
         "event_queue_expires": 60.0,
+        # Why threads, and what bounds them: docs/delivery.md, "Pools".
         "worker_pool": "threads",
+        "worker_max_memory_per_child": settings.worker_max_memory_mb * 1024,
         "worker_concurrency": settings.celery_worker_concurrency,
         "worker_prefetch_multiplier": 1,
         "worker_eta_task_limit": 1000,

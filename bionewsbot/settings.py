@@ -68,6 +68,8 @@ class Settings:
     celery_worker_concurrency: int
     celery_task_soft_time_limit: int
     celery_task_time_limit: int
+    worker_max_memory_mb: int
+    """Most memory that a worker of threads, or a child of one of processes, may come to hold."""
     worker_grace_seconds: int
     """What a worker gets to stop in; its supervisor kills it after that."""
 
@@ -79,6 +81,9 @@ class Settings:
     """Longest wait before an attempt."""
     retry_budget_seconds: float
     """Time from a task's first attempt within which its last one starts."""
+
+    max_concurrent_analysis: int
+    """Most analyses that all workers have under way at a time; 0: as many as they have threads."""
 
     run_retention_days: int
     """Days for which the ledger keeps a run after its end."""
@@ -219,6 +224,8 @@ def _read(read: Reader) -> Settings:
         celery_worker_concurrency=concurrency,
         celery_task_soft_time_limit=soft_limit,
         celery_task_time_limit=hard_limit,
+        # A worker of four threads was measured to hold 79 MB (docs/delivery.md).
+        worker_max_memory_mb=read.integer("WORKER_MAX_MEMORY_MB", 1024, low=128, high=1_000_000),
         # Longer than a call to the backend may take with its long poll (API_TIMEOUT).
         worker_grace_seconds=read.integer("WORKER_GRACE_SECONDS", 45, low=6, high=3600),
         # Waits of up to four minutes in all: longer than a restart of the backend.
@@ -226,6 +233,8 @@ def _read(read: Reader) -> Settings:
         retry_base_seconds=read.integer("RETRY_BASE_SECONDS", 2, low=1, high=3600),
         retry_cap_seconds=read.integer("RETRY_CAP_SECONDS", 300, low=1, high=3600),
         retry_budget_seconds=read.integer("RETRY_BUDGET_SECONDS", 1800, low=1, high=86_400),
+        # How many a backend bears is known to whoever runs it.
+        max_concurrent_analysis=read.integer("MAX_CONCURRENT_ANALYSIS", 0, low=0, high=1000),
         run_retention_days=read.integer("RUN_RETENTION_DAYS", 90, low=1, high=3650),
         # Ten seconds: a killed worker's task runs again within 15 s, a paused one is not doubled.
         run_lease_seconds=read.integer("RUN_LEASE_SECONDS", 10, low=3, high=3600),

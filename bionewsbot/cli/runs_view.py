@@ -113,7 +113,8 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
         table.add_column(column, overflow="fold")
     for item in shown:
         name = "(the job)" if item.target == JOB else item.target
-        table.add_row(name, item.state, item.queue, str(item.starts), escape(_result(item)))
+        state = "in line" if item.in_line else item.state
+        table.add_row(name, state, item.queue, str(item.starts), escape(_result(item)))
     out.print(table)
 
 
@@ -179,6 +180,7 @@ def _item_dict(item: Item) -> dict[str, Any]:
     return {
         "target": item.target,
         "state": item.state,
+        "in_line": item.in_line,
         "queue": item.queue,
         "task_id": item.task_id,
         "sends": item.sends,

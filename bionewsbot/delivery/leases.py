@@ -36,9 +36,9 @@ def held_tags(now: float, *, hold_limit: float) -> set[str]:
     A task that has run for longer than `hold_limit` seconds counts as stuck and is left out.
     """
     requests = {
-        *_snapshot(state.reserved_requests),
-        *_snapshot(state.active_requests),
-        *_snapshot(state.scheduled_requests),
+        *snapshot(state.reserved_requests),
+        *snapshot(state.active_requests),
+        *snapshot(state.scheduled_requests),
     }
     return {
         str(request.message.delivery_tag)
@@ -47,7 +47,8 @@ def held_tags(now: float, *, hold_limit: float) -> set[str]:
     }
 
 
-def _snapshot(requests: Iterable[Request]) -> tuple[Request, ...]:
+def snapshot(requests: Iterable[Request]) -> tuple[Request, ...]:
+    """Return a worker's set of requests as it stands, from another thread than the event loop's."""
     while True:
         try:
             return tuple(requests)
@@ -140,7 +141,7 @@ class KeepStep(bootsteps.StartStopStep):
         self._qos.restore_at_shutdown = False
         if earlier is None:
             return
-        running = {request.message.delivery_tag for request in _snapshot(state.active_requests)}
+        running = {request.message.delivery_tag for request in snapshot(state.active_requests)}
         for tag, message in tuple(earlier._delivered.items()):
             message.channel = channel
             if tag in running:

@@ -1,20 +1,17 @@
-"""The ledger of runs in Redis: every transition is one atomic script (`script/*.lua`)."""
+"""The ledger of runs: what beat, tasks and operators do with it."""
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from importlib.resources import files
-from typing import Any, cast
+from typing import Any
 
 from redis import Redis
-from redis.lock import Lock
 
 from bionewsbot import settings as settings_module
 from bionewsbot.celeryconfig import connect_redis
 from bionewsbot.errors import LedgerLimit, RunUnknown
-from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs.model import (
     SCHEMA,
     Address,
@@ -22,15 +19,12 @@ from bionewsbot.runs.model import (
     NewRun,
     Opened,
     Opening,
-    Suspect,
     format_time,
 )
-from bionewsbot.runs.reading import LedgerReader
-from bionewsbot.runs.records import key_of, message_of, suspect_of
+from bionewsbot.runs.records import message_of
+from bionewsbot.runs.scripting import slots_argument
+from bionewsbot.runs.supervision import KEEP_STORIES, LedgerSupervision
 from bionewsbot.settings import Settings
-
-QUEUED_LEASES = 3
-"""A message that waits gets this many leases before it is looked for in its queue."""
 
 MAX_TARGETS = 20_000
 """Most targets of one run: about 10 MB of items in Redis, ten times the largest portfolio."""
@@ -57,14 +51,6 @@ MAX_DEATHS = 5
 
 POISONOUS = f"its worker died {MAX_DEATHS} times"
 
-KEEP_STORIES = 10
-"""Stories that a dead letter keeps: the first and the latest of its generations."""
-
-_SECONDS_PER_DAY = 86_400
-
-_SCRIPT = ("state", "letters", "opening", "items", "closing")
-"""Parts of the script; each uses what those before it define."""
-
 
 class Verdict(StrEnum):
     """What the ledger says to a task that wants to begin, or to record its end."""
@@ -81,36 +67,17 @@ class Verdict(StrEnum):
     """Another message of the same item is alive."""
     POISON = "poison"
     """It has taken MAX_DEATHS workers with it; it has to be failed."""
+    IN_LINE = "in line"
+    """All slots are taken; it is sent again when it is called up."""
     UNKNOWN = "unknown"
     """The ledger doesn't know the run or the target."""
 
 
-class Ledger(LedgerReader):
+class Ledger(LedgerSupervision):
     """Reads and writes the ledger. Safe to share between threads.
 
     Every method raises redis.RedisError if Redis stays away beyond the client's retries.
     """
-
-    def __init__(
-        self,
-        redis: Redis,
-        *,
-        retention_days: int,
-        lease_seconds: float,
-        clock: Callable[[], float] | None = None,
-    ) -> None:
-        """Use `redis` (answers decoded); `clock` gives epoch seconds, default Redis' own clock.
-
-        An item counts as alive for `lease_seconds` after each sign of life.
-        """
-        super().__init__(redis)
-        self._lease = lease_seconds
-        self._queued_lease = lease_seconds * QUEUED_LEASES
-        self._retention = retention_days * _SECONDS_PER_DAY
-        self._clock = clock
-        parts = [files(__package__).joinpath("script", f"{name}.lua") for name in _SCRIPT]
-        source = [part.read_text(encoding="utf-8") for part in parts]
-        self._script = redis.register_script("\n".join([*source, "return operations[ARGV[1]]()"]))
 
     @classmethod
     def from_settings(cls, settings: Settings, redis: "Redis | None" = None) -> "Ledger":
@@ -120,13 +87,6 @@ class Ledger(LedgerReader):
             retention_days=settings.run_retention_days,
             lease_seconds=settings.run_lease_seconds,
         )
-
-    def now(self) -> float:
-        """Return the ledger's time in epoch seconds: Redis' clock, the same for every host."""
-        if self._clock is not None:
-            return self._clock()
-        seconds, microseconds = self._redis.time()
-        return seconds + microseconds / 1_000_000
 
     def open(self, new: NewRun) -> Opening:
         """Open a run; its job waits to be sent. What came of it stands in the Opening."""
@@ -192,8 +152,11 @@ class Ledger(LedgerReader):
         ]
         self._call("sent", "", runs=rows, lease=self._queued_lease)
 
-    def begin(self, address: Address, *, task_id: str, worker: str) -> Verdict:
-        """Ask to begin an item. Anything but GO: there is nothing to do, drop the message."""
+    def begin(self, address: Address, *, task_id: str, worker: str, slots: int = 0) -> Verdict:
+        """Ask to begin an item. Anything but GO: there is nothing to do, drop the message.
+
+        It takes one of so many `slots`, if any are given (see docs/limits.md).
+        """
         return Verdict(
             self._call(
                 "begin",
@@ -204,6 +167,7 @@ class Ledger(LedgerReader):
                 worker=worker,
                 lease=self._lease,
                 max_deaths=MAX_DEATHS,
+                slots=slots_argument(slots),
             )
         )
 
@@ -292,32 +256,6 @@ class Ledger(LedgerReader):
             raise RunUnknown(f"The ledger holds no run {run_id}")
         return status
 
-    def miss(self, run_id: str, reason: str) -> bool:
-        """End a run as missed if its job was never begun and may not start any more."""
-        return bool(self._call("miss", run_id, reason=reason))
-
-    def overdue(self) -> list[str]:
-        """Return the ids of running runs that are past their deadline."""
-        found = self._redis.zrangebyscore(key_of("open"), "-inf", self.now())
-        return cast(list[str], found)
-
-    def end_overdue(self, run_id: str) -> str | None:
-        """Fail what is left of a run past its deadline; returns the final status if it ended."""
-        reason = "the run's deadline passed"
-        return str(self._call("overdue", run_id, reason=reason, keep_stories=KEEP_STORIES)) or None
-
-    def suspects(self, limit: int) -> list[Suspect]:
-        """Return up to `limit` items whose lease ran out; settled ones are cleared on the way."""
-        return [suspect_of(row) for row in json.loads(self._call("suspects", "", limit=limit))]
-
-    def postpone(self, addresses: Iterable[Address], *, seconds: float = 0) -> None:
-        """Let items be whose messages wait in their queues, from `seconds` ahead for a while."""
-        self._renew(addresses, seconds + self._queued_lease)
-
-    def lock(self, name: str, *, seconds: float) -> Lock:
-        """Return a lock that one process holds at a time, for `seconds` at most."""
-        return Lock(self._redis, name, timeout=seconds)
-
     def _end(
         self, address: Address, state: str, totals: Mapping[str, int], **details: Any
     ) -> tuple[Verdict, str | None]:
@@ -331,29 +269,6 @@ class Ledger(LedgerReader):
             **details,
         )
         return Verdict(verdict), status or None
-
-    def _renew(self, addresses: Iterable[Address], seconds: float) -> None:
-        until = self.now() + seconds
-        leases = {f"{address.run_id}|{address.target}": until for address in addresses}
-        if leases:
-            self._redis.zadd(key_of("leases"), leases, xx=True)
-
-    def _call(self, operation: str, run_id: str, **argument: Any) -> Any:
-        given = {name: value for name, value in argument.items() if value is not None}
-        return self._script(
-            keys=[
-                key_of("run", run_id),
-                key_of("items", run_id),
-                key_of("leases"),
-                key_of("open"),
-                key_of("index"),
-            ],
-            args=[
-                operation,
-                "" if self._clock is None else repr(self._clock()),
-                json.dumps({"prefix": KEY_PREFIX, "run_id": run_id, **given}),
-            ],
-        )
 
 
 @lru_cache(maxsize=1)

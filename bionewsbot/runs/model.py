@@ -205,6 +205,8 @@ class Item:
     attempts: tuple[Mapping[str, Any], ...] = ()
     """Failed attempts: `at` (epoch seconds), `error`, `worker`; the first and the latest ones."""
     totals: Mapping[str, int] = field(default_factory=dict)
+    in_line: bool = False
+    """Whether it stands in line for a slot."""
 
 
 @dataclass(frozen=True)

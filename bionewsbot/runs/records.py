@@ -51,6 +51,7 @@ def item_of(target: str, row: Mapping[str, Any]) -> Item:
         attempts=tuple(row.get("attempts") or ()),
         # An empty object comes back from Lua as an empty array.
         totals={name: int(value) for name, value in dict(row.get("totals") or {}).items()},
+        in_line=bool(row.get("in_line")),
     )
 
 

@@ -64,7 +64,7 @@ def hourly_quick_scan(self: RunTask) -> FanOut:
     return _fan_out(companies, QUICK_SCAN, queue=names.QUEUE_HIGH)
 
 
-@run_task(names.ANALYZE_COMPANY)
+@run_task(names.ANALYZE_COMPANY, takes_slot=True)
 def analyze_company(self: RunTask, company_id: str, analysis_type: AnalysisType) -> dict[str, int]:
     """Have one company analysed and store what was found; returns totals for the run."""
     started = time.monotonic()

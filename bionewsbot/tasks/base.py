@@ -22,6 +22,7 @@ from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import heartbeat
 from bionewsbot.runs.ledger import POISONOUS, Verdict, ledger
 from bionewsbot.runs.model import PUT_BACK_SECONDS, Address, Message
+from bionewsbot.runs.slots import call_up
 from bionewsbot.tasks.retry import Again, RetryPolicy, decide
 
 logger = logging.getLogger("bionewsbot.tasks")
@@ -92,6 +93,8 @@ class RunTask(CheckedTask):
     Request = "bionewsbot.tasks.request:RunRequest"
     retry_policy: RetryPolicy | None = None
     """None: the one of the settings (RETRY_*)."""
+    takes_slot = False
+    """Whether it is one of the MAX_CONCURRENT_ANALYSIS that may run at a time."""
 
     @property
     def address(self) -> Address:
@@ -114,19 +117,30 @@ class RunTask(CheckedTask):
             task=self.name,
             target=address.target,
         ):
+            slots = settings_module.current().max_concurrent_analysis if self.takes_slot else 0
             verdict = ledger().begin(
-                address, task_id=str(self.request.id), worker=str(self.request.hostname)
+                address,
+                task_id=str(self.request.id),
+                worker=str(self.request.hostname),
+                slots=slots,
             )
             if verdict is Verdict.POISON:
                 logger.error("task_failed", extra={"error": POISONOUS})
                 self._give_up(address, POISONOUS, why=POISONOUS)
                 return
+            if verdict is Verdict.IN_LINE:
+                logger.info("task_waits_for_slot", extra={"slots": slots})
+                return
             if verdict is not Verdict.GO:
                 logger.info("task_dropped", extra={"why": str(verdict)})
                 return
             logger.info("task_started", extra={"attempt": self.request.retries + 1})
-            with heartbeat().holding(address):
-                self._carry_out(address, args, kwargs)
+            try:
+                with heartbeat().holding(address):
+                    self._carry_out(address, args, kwargs)
+            finally:
+                if slots:
+                    self._call_up_next()
 
     def _carry_out(self, address: Address, args: Any, kwargs: Any) -> None:
         started = time.monotonic()
@@ -138,17 +152,24 @@ class RunTask(CheckedTask):
             else:
                 totals = outcome or {}
             ended = ledger().finish(address, totals)
-        except (Ignore, Reject, RedisError, OperationalError) as error:
-            # Not the work failed but the way to it: the item stays open, and the reconciler
-            # sends it again when its lease has run out.
-            logger.error("task_interrupted", extra={"error": str(error)})
-            raise
         except Exception as error:
-            self._after(error, address)
+            if _is_interruption(error):
+                # Not the work failed but the way to it: the item stays open, and the reconciler
+                # sends it again when its lease has run out.
+                logger.error("task_interrupted", extra={"error": str(error)})
+            else:
+                self._after(error, address)
             raise
         duration = round(time.monotonic() - started, 3)
         logger.info("task_succeeded", extra={"duration": duration, **totals})
         log_end(ledger(), address.run_id, ended[1])
+
+    def _call_up_next(self) -> None:
+        try:
+            call_up(self.app, ledger())
+        except (RedisError, OperationalError) as error:
+            # The reconciler's next pass does it.
+            logger.warning("next_not_called_up", extra={"error": str(error)})
 
     def _after(self, error: Exception, address: Address) -> None:
         """Have a failed attempt made again, by raising Retry, or record that it was the last."""
@@ -177,6 +198,12 @@ class RunTask(CheckedTask):
     def _give_up(self, address: Address, error: str, **details: str) -> None:
         _, ended = ledger().fail(address, error, message=message_of(self.request), **details)
         log_end(ledger(), address.run_id, ended)
+
+
+def _is_interruption(error: Exception) -> bool:
+    if isinstance(error, Reject):
+        return bool(error.requeue)
+    return isinstance(error, (Ignore, RedisError, OperationalError))
 
 
 def message_of(request: Any) -> dict[str, Any]:

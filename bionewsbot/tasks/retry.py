@@ -20,7 +20,7 @@ class RetryPolicy:
     cap: float
     """Longest wait there is, also where the other side asks for a longer one."""
     budget: float
-    """Time from the first attempt within which the last one starts."""
+    """Time from the first attempt within which the last one starts, idle waits left out."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ def decide(
 ) -> Again | GiveUp:
     """Decide on a failed attempt.
 
-    `attempt` counts from 1, `elapsed` is in seconds since the first one began, `chance` is a
-    random number from 0 to 1: the wait is anything between nothing and the full backoff ("full
-    jitter"), so that tasks which failed together don't come back together.
+    `attempt` counts from 1, `elapsed` is in seconds since the first one began (without waits for an
+    open circuit or a slot), `chance` is a random number from 0 to 1: the wait is anything between
+    nothing and the full backoff ("full jitter"), so that tasks which failed together don't come
+    back together.
     """
     if isinstance(error, CircuitOpen):
         # Nothing was tried, so nothing is used up; the run's deadline bounds the waiting.

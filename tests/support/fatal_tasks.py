@@ -16,6 +16,12 @@ def kills_its_process(self: RunTask) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@run_task("tests.eats_memory")
+def eats_memory(self: RunTask) -> dict[str, int]:
+    """Hold 400 MB for a moment."""
+    return {"records": len(bytearray(400 * 1024 * 1024)) // 1024}
+
+
 @run_task("tests.never_ends", soft_time_limit=1, time_limit=2)
 def never_ends(self: RunTask) -> None:
     """Go on through the soft time limit until the hard one."""

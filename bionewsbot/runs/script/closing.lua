@@ -1,21 +1,52 @@
 -- What ends a run from outside, and what the reconciler looks for.
 
+-- Turn to the item that a name of `leases` or of the line stands for; nil if it is settled.
+local function look_at(name)
+  local bar = string.find(name, '|', 1, true)
+  arg.run_id = string.sub(name, 1, bar - 1)
+  local target = string.sub(name, bar + 1)
+  run, items = arg.prefix .. 'run:' .. arg.run_id, arg.prefix .. 'items:' .. arg.run_id
+  local item = load_item(target)
+  arg.generation = item and item.generation or number('generation')
+  return not settled(item) and item or nil, target
+end
+
+-- An item with all that its message is made of.
+local function to_send(item, target)
+  item.run_id, item.target, item.generation = arg.run_id, target, arg.generation
+  item.start_by = tonumber(field('start_by'))
+  return item
+end
+
 -- Items whose lease ran out, for the reconciler; those that are settled are cleared on the way.
 function operations.suspects()
   local found = {}
   for _, name in ipairs(redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, arg.limit)) do
-    local bar = string.find(name, '|', 1, true)
-    arg.run_id = string.sub(name, 1, bar - 1)
-    local target = string.sub(name, bar + 1)
-    run, items = arg.prefix .. 'run:' .. arg.run_id, arg.prefix .. 'items:' .. arg.run_id
-    local item = load_item(target)
-    arg.generation = item and item.generation or number('generation')
-    if settled(item) then
-      redis.call('ZREM', leases, name)
+    local item, target = look_at(name)
+    if item then
+      table.insert(found, to_send(item, target))
     else
-      item.run_id, item.target, item.generation = arg.run_id, target, arg.generation
-      item.start_by = tonumber(field('start_by'))
-      table.insert(found, item)
+      redis.call('ZREM', leases, name)
+    end
+  end
+  return #found > 0 and cjson.encode(found) or '[]'
+end
+
+-- Slots that are free go to those who are first in line; their messages are to be sent.
+function operations.call_up()
+  local found = {}
+  for _, name in ipairs(redis.call('ZRANGE', line, 0, arg.limit - 1)) do
+    local item, target = look_at(name)
+    if item and free_slots(item) < 1 then
+      break
+    end
+    redis.call('ZREM', line, name)
+    if item then
+      redis.call('SADD', held, name)
+      item.in_line = nil
+      store_item(target, item)
+      lease(target, arg.lease)
+      table.insert(found, to_send(item, target))
     end
   end
   return #found > 0 and cjson.encode(found) or '[]'

@@ -7,6 +7,7 @@ local function end_item(target, item, state, error, why)
   item.error = error
   store_item(target, item)
   redis.call('ZREM', leases, lease_name(target))
+  leave_slots(target)
   if state == 'failed' then
     write_letter(target, item, why)
   else
@@ -125,6 +126,16 @@ function operations.begin()
       return 'poison'
     end
   end
+  if arg.slots and not take_slot(arg.target, item) then
+    -- Nobody has to look for it: it is called up when its turn comes.
+    item.alive, item.in_line = false, true
+    idle(item)
+    store_item(arg.target, item)
+    redis.call('ZREM', leases, lease_name(arg.target))
+    return 'in line'
+  end
+  item.in_line = nil
+  idle_no_more(item)
   item.state = 'sent'
   item.task_id = arg.task_id
   item.begun_by = arg.task_id
@@ -147,25 +158,32 @@ function operations.pause()
   item.error = arg.error
   if arg.counts then
     add_attempt(item, arg.error)
+  else
+    idle(item)
   end
+  leave_slots(arg.target)
   store_item(arg.target, item)
   lease(arg.target, arg.lease)
   return 1
 end
 
--- How often the item was tried and failed, and for how many seconds it has been tried.
+-- How often the item was tried and failed, and for how many seconds it has been tried, idle times
+-- left out.
 function operations.tried()
   local item = load_item(arg.target)
   if not item then
     return {0, '0'}
   end
-  return {item.tried or 0, tostring(now - (item.begun_at or now))}
+  return {item.tried or 0, tostring(now - (item.begun_at or now) - (item.idle or 0))}
 end
 
 function operations.finish()
   local item = load_item(arg.target)
   local why = settled(item)
   if why then
+    if why == 'ended' then
+      leave_slots(arg.target)
+    end
     return {why, ''}
   end
   end_item(arg.target, item, arg.state, arg.error, arg.why)

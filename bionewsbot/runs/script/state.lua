@@ -1,7 +1,7 @@
 -- The ledger's transitions. Each is one atomic step, so that redelivered, doubled and late
 -- messages meet a state that they can't spoil: a run opens once, an item ends once, a run ends once.
 --
--- This part comes first; opening, items, letters and closing follow (see runs/ledger.py).
+-- This part comes first; the others follow in the order of runs/scripting.py.
 --
 -- KEYS  run, items, leases, open, index (see docs/ledger.md for their shapes); the keys of one entry
 --       are made from its name, which some operations learn only here

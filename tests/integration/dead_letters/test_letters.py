@@ -12,9 +12,10 @@ from bionewsbot.dead_letters.letters import DEAD, REPLAYING, Letter, Letters, re
 from bionewsbot.dead_letters.replay import replay
 from bionewsbot.errors import LetterUnknown, ReplayRefused
 from bionewsbot.names import QUEUE_DEAD_LETTER
-from bionewsbot.runs.ledger import KEEP_STORIES, MAX_DEATHS, MAX_TRACEBACK_LENGTH, Verdict
+from bionewsbot.runs.ledger import MAX_DEATHS, MAX_TRACEBACK_LENGTH, Verdict
 from bionewsbot.runs.model import JOB, Address
 from bionewsbot.runs.reconciler import reconcile
+from bionewsbot.runs.supervision import KEEP_STORIES
 
 RUN_ID = OCCURRENCE.run_id
 

@@ -7,8 +7,9 @@ from support.ledgers import DEADLINE, LEASE, OCCURRENCE, LedgerUnderTest, messag
 
 from bionewsbot.errors import LedgerLimit, RunUnknown
 from bionewsbot.runs import ledger as ledger_module
-from bionewsbot.runs.ledger import KEEP_GENERATIONS, MAX_ERROR_LENGTH, QUEUED_LEASES, Verdict
+from bionewsbot.runs.ledger import KEEP_GENERATIONS, MAX_ERROR_LENGTH, Verdict
 from bionewsbot.runs.model import JOB, Address, Occurrence, Opened
+from bionewsbot.runs.scripting import QUEUED_LEASES
 
 RUN_ID = "daily_company_analysis@2026-01-15T06:00:00Z"
 

@@ -22,8 +22,9 @@ from support.redis_server import RedisServer
 
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs import reconciler
-from bionewsbot.runs.ledger import QUEUED_LEASES, Ledger, Verdict
+from bionewsbot.runs.ledger import Ledger, Verdict
 from bionewsbot.runs.model import ENDED, JOB, Address, Message, NewRun, Occurrence, Opened
+from bionewsbot.runs.scripting import QUEUED_LEASES
 
 OCCURRENCES = [Occurrence("daily", datetime(2026, 1, day, 6, tzinfo=UTC)) for day in (15, 16)]
 TARGETS = ("A", "B", "C")

@@ -11,9 +11,10 @@ from support.polling import wait_until
 
 from bionewsbot.runs import reconciler
 from bionewsbot.runs.dispatch import fan_out, start_run
-from bionewsbot.runs.ledger import MAX_DEATHS, QUEUED_LEASES, Verdict
+from bionewsbot.runs.ledger import MAX_DEATHS, Verdict
 from bionewsbot.runs.model import JOB, Address, Item
 from bionewsbot.runs.reconciler import ReconcilerStep, reconcile, run_once
+from bionewsbot.runs.scripting import QUEUED_LEASES
 
 RUN_ID = OCCURRENCE.run_id
 QUEUED = LEASE * QUEUED_LEASES + 1

@@ -15,6 +15,7 @@ from support.polling import wait_until
 
 from bionewsbot import logs
 from bionewsbot.api.client import BackendClient
+from bionewsbot.dead_letters.letters import Letters
 from bionewsbot.errors import BackendUnavailable, CircuitOpen
 from bionewsbot.runs import heartbeat as heartbeat_module
 from bionewsbot.runs.dispatch import start_run
@@ -228,7 +229,12 @@ def test_what_there_is_nothing_to_do_for_is_dropped(
 
 @pytest.mark.parametrize(
     "error",
-    [redis.ConnectionError("gone"), OperationalError("gone"), Reject("gone"), Ignore("gone")],
+    [
+        redis.ConnectionError("gone"),
+        OperationalError("gone"),
+        Reject("gone", requeue=True),
+        Ignore("gone"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Exception) -> None:
@@ -245,6 +251,19 @@ def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Ex
         ledger()._redis, retention_days=1, lease_seconds=3, clock=lambda: ledger_now() + 4
     )
     assert [suspect.address.target for suspect in later.suspects(10)] == [JOB]
+
+
+def test_a_rejected_message_is_a_dead_letter(app: Celery, log: Lines) -> None:
+    """Celery only deletes what a task rejects; the item has failed, and its letter says why."""
+
+    def work(self: RunTask) -> Outcome:
+        raise Reject("not for me")
+
+    deliver(task(app, work), open_run())
+    (letter,) = Letters(ledger()._redis).find()
+    assert "not for me" in str(letter.last.error)
+    assert ledger().get(RUN_ID).status == "failed"
+    assert events(log()) == ["task_started", "task_failed", "run_ended"]
 
 
 def ledger_now() -> float:

@@ -89,3 +89,14 @@ def test_only_what_failed_is_shown_where_asked(monkeypatch: pytest.MonkeyPatch) 
     runs_view.print_run(RUN, [good, ITEM], NOW, only_failed=True)
     assert "GILD" in screen.getvalue()
     assert "PFE" not in screen.getvalue()
+
+
+def test_an_item_in_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a slot is told apart from what waits in a queue, in table and JSON."""
+    out = io.StringIO()
+    monkeypatch.setattr(runs_view, "console", lambda: Console(file=out, width=160))
+    waiting = dataclasses.replace(ITEM, state="sent", in_line=True)
+    runs_view.print_run(RUN, [waiting], NOW)
+    assert "in line" in out.getvalue()
+    (shown,) = runs_view.as_dict(RUN, NOW, [waiting])["targets"]
+    assert (shown["state"], shown["in_line"]) == ("sent", True)

@@ -1,0 +1,43 @@
+"""What the reconciler asks of the ledger: what is overdue, lost, or next in line."""
+
+import json
+from collections.abc import Iterable
+from typing import cast
+
+from bionewsbot.runs.model import Address, Suspect
+from bionewsbot.runs.records import key_of, suspect_of
+from bionewsbot.runs.scripting import LedgerScript, slots_argument
+
+KEEP_STORIES = 10
+"""Stories that a dead letter keeps: the first and the latest of its generations."""
+
+
+class LedgerSupervision(LedgerScript):
+    """The reconciler's part. Every method raises redis.RedisError if Redis stays away."""
+
+    def miss(self, run_id: str, reason: str) -> bool:
+        """End a run as missed if its job was never begun and may not start any more."""
+        return bool(self._call("miss", run_id, reason=reason))
+
+    def overdue(self) -> list[str]:
+        """Return the ids of running runs that are past their deadline."""
+        found = self._redis.zrangebyscore(key_of("open"), "-inf", self.now())
+        return cast(list[str], found)
+
+    def end_overdue(self, run_id: str) -> str | None:
+        """Fail what is left of a run past its deadline; returns the final status if it ended."""
+        reason = "the run's deadline passed"
+        return str(self._call("overdue", run_id, reason=reason, keep_stories=KEEP_STORIES)) or None
+
+    def suspects(self, limit: int) -> list[Suspect]:
+        """Return up to `limit` items whose lease ran out; settled ones are cleared on the way."""
+        return [suspect_of(row) for row in json.loads(self._call("suspects", "", limit=limit))]
+
+    def call_up(self, slots: int, limit: int) -> list[Suspect]:
+        """Give free slots of `slots` to up to `limit` items that are first in line; return them."""
+        argument = {"slots": slots_argument(slots), "limit": limit, "lease": self._queued_lease}
+        return [suspect_of(row) for row in json.loads(self._call("call_up", "", **argument))]
+
+    def postpone(self, addresses: Iterable[Address], *, seconds: float = 0) -> None:
+        """Let items be whose messages wait in their queues, from `seconds` ahead for a while."""
+        self._renew(addresses, seconds + self._queued_lease)
