@@ -193,14 +193,12 @@ def documented_keys() -> list[re.Pattern[str]]:
     """Return the Redis keys that the tables of docs/*.md list, as patterns."""
     found = []
     for page in sorted((ROOT / "docs").glob("*.md")):
-        heading = ""
+        of_keys = False
         for line in page.read_text(encoding="utf-8").splitlines():
-            if line.startswith("#"):
-                heading = line
-            elif "keys" in heading and line.startswith("| `"):
-                for key in re.findall(r"`([^`]+)`", line.split(" | ")[0]):
-                    parts = re.split(r"<[^>]+>|\*", key)
-                    found.append(re.compile(".+".join(map(re.escape, parts))))
+            of_keys = line.startswith("| key") or (of_keys and line.startswith("|"))
+            for key in re.findall(r"`([^`]+)`", line.split(" | ")[0]) if of_keys else ():
+                parts = re.split(r"<[^>]+>|\*", key)
+                found.append(re.compile(".+".join(map(re.escape, parts))))
     return found
 
 
