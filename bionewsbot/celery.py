@@ -1,5 +1,6 @@
 """The Celery app (`celery -A bionewsbot ...`): composition, nothing else."""
 
+import logging
 from pkgutil import iter_modules
 from typing import Any
 
@@ -44,6 +45,11 @@ def create_app() -> Celery:
 def _task_modules() -> list[str]:
     # Found, not listed: whoever adds a job writes its function and its timetable entry, no more.
     return [module.name for module in iter_modules(tasks.__path__, f"{tasks.__name__}.")]
+
+
+# A command says in words what it did. Where no logs are configured, Python would print the bare
+# names of events between them.
+logging.getLogger("bionewsbot").addHandler(logging.NullHandler())
 
 
 # celeryd_init comes first in a worker: before the warnings of its start.

@@ -120,8 +120,14 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "beat_max_loop_interval": BEAT_INTERVAL,
-        "redbeat_redis_url": settings.scheduler_redis_url,
-        "redbeat_redis_options": _redis_options(settings),
+        # `celery report`, `inspect conf` and Flower show this URL; of the options they hide the
+        # password.
+        "redbeat_redis_url": settings.scheduler_redis_url_without_login,
+        "redbeat_redis_options": {
+            **_redis_options(settings),
+            "username": settings.redis_username,
+            "password": settings.redis_password,
+        },
         # The lock is ours to take and renew (scheduling/scheduler.py); plain RedBeat honours it.
         "redbeat_lock_timeout": BEAT_LOCK_SECONDS,
     }

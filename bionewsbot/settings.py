@@ -106,11 +106,19 @@ class Settings:
     @property
     def scheduler_redis_url(self) -> str:
         """URL of the database that holds the schedule and the ledger (secrets included)."""
+        return self._scheduler_redis_url(self.redis_username, self.redis_password)
+
+    @property
+    def scheduler_redis_url_without_login(self) -> str:
+        """The same without user and password, for where it is shown."""
+        return self._scheduler_redis_url(None, None)
+
+    def _scheduler_redis_url(self, username: str | None, password: str | None) -> str:
         return _redis_url(
             host=self.redis_host,
             port=self.redis_port,
-            username=self.redis_username,
-            password=self.redis_password,
+            username=username,
+            password=password,
             tls=self.redis_tls,
             database=self.redis_scheduler_db,
         )

@@ -73,13 +73,16 @@ class Scheduler(RedBeatScheduler):
             return float(self.max_interval)
 
     def close(self) -> None:
-        """Give the lock back, so that a standby takes over at once."""
+        """Give the lock back, so that a standby takes over at once.
+
+        Celery calls it in its signal handler, which may have interrupted a command: connections
+        stay as they are until the process ends.
+        """
         try:
             self._store.release(self.me)
         except RedisError as error:
             logger.warning("lock_left_to_expire", extra={"error": str(error)})
         super().close()
-        self._redis.close()
 
     @property
     def info(self) -> str:

@@ -16,8 +16,9 @@ from deploy.local import supervisor
 from deploy.local.errors import LocalError
 from deploy.local.stack import Stack
 
-READY_SECONDS = 60.0
-"""Time for all programs together; on two cores they need about ten seconds."""
+READY_SECONDS = 120.0
+"""Time for all programs together. On two idle cores they need ten seconds, on busy ones thirty; one
+that gave up is told at once."""
 
 POLL_SECONDS = 0.2
 PROBE_SECONDS = 2.0

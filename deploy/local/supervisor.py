@@ -40,7 +40,6 @@ class State:
     seconds: int
     """Since it entered the state."""
     log: Path
-    exit_status: int
 
     @property
     def running(self) -> bool:
@@ -146,5 +145,4 @@ def _state(info: Mapping[str, Any]) -> State:
         pid=info["pid"],
         seconds=max(0, info["now"] - (info["start"] if info["pid"] else info["stop"])),
         log=Path(info["stdout_logfile"]),
-        exit_status=info["exitstatus"],
     )

@@ -31,7 +31,7 @@ def test_a_due_entry_becomes_insights_and_alerts(stack: Stack) -> None:
     stack.worker("high", "-Q", "high")
     worker = stack.worker("all")
     beat = stack.beat()
-    (run,) = wait_until(lambda: stack.ledger.latest(1, "soon"), "beat opens a run", seconds=40)
+    (run,) = wait_until(lambda: stack.ledger.latest(1, "soon"), "beat opens a run")
     run_id = run.run_id
     stack.wait_for_end(run_id)
     assert beat.stop() == 0
@@ -61,7 +61,7 @@ def test_beat_refuses_an_empty_timetable_and_leaves_redis_alone(stack: Stack) ->
         before = {key: redis.dump(key) for key in redis.keys()}
         (stack.folder / "beat_schedule.py").write_text("beat_schedule = {}", encoding="utf-8")
         beat = stack.beat()
-        wait_until(lambda: not beat.running, "beat ends", seconds=40)
+        wait_until(lambda: not beat.running, "beat ends")
         assert {key: redis.dump(key) for key in redis.keys()} == before
     said = beat.log.read_text(encoding="utf-8")
     assert "beat was not started; the timetable is wrong" in said

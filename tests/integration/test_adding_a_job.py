@@ -67,7 +67,7 @@ def test_a_job_is_a_function_and_an_entry(stack: Stack) -> None:
     assert (shown["status"], shown["summary"]["deleted"]) == ("succeeded", 3)
 
     beat = stack.beat()
-    (run,) = wait_until(lambda: stack.ledger.latest(1, "letters"), "beat opens a run", seconds=40)
+    (run,) = wait_until(lambda: stack.ledger.latest(1, "letters"), "beat opens a run")
     ended = stack.wait_for_end(run.run_id)
     assert beat.stop() == 0
     assert (ended.status, ended.origin, ended.targets) == ("succeeded", "beat", 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 from support.redis_server import free_port
 from support.stack import LEASE_SECONDS, Stack
 
@@ -44,7 +44,7 @@ def tls_port(certificate: Path, tmp_path: Path) -> Iterator[int]:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     yield port
     server.terminate()
-    server.wait(timeout=20)
+    server.wait(timeout=PATIENCE)
 
 
 def connect(port: int, certificate: Path) -> "redis.Redis":
@@ -79,6 +79,6 @@ def test_all_processes_speak_tls_as_the_user(
         stack.ledger = Ledger(client, retention_days=1, lease_seconds=LEASE_SECONDS)
         run = stack.wait_for_end(stack.start_run())
         assert (run.status, run.targets) == ("succeeded", 0)
-        wait_until(lambda: client.exists("redbeat::lock"), "beat holds its lock", seconds=30)
+        wait_until(lambda: client.exists("redbeat::lock"), "beat holds its lock")
     assert beat.stop() == 0
     assert all(PASSWORD not in process.log.read_text() for process in stack.processes)

@@ -55,7 +55,7 @@ def test_a_worker_killed_in_mid_run_costs_nothing(stack: Stack, pool: str) -> No
     worker.kill()
     backend.thaw()
     stack.worker("second", "-P", pool)
-    run = stack.wait_for_end(run_id, seconds=90)
+    run = stack.wait_for_end(run_id)
     assert_each_once(stack, run)
 
 
@@ -95,10 +95,10 @@ def test_messages_deleted_from_the_broker_are_sent_again(stack: Stack) -> None:
     with stack.server.client(2) as broker:
         assert broker.rpop("default") is not None
         worker = stack.worker("first", "-Q", "high,default")
-        wait_until(lambda: broker.llen("low"), "a message waits in low", seconds=60)
+        wait_until(lambda: broker.llen("low"), "a message waits in low")
         assert broker.rpop("low") is not None
         stack.worker("low", "-Q", "low")
-        run = stack.wait_for_end(run_id, seconds=90)
+        run = stack.wait_for_end(run_id)
     assert_each_once(stack, run)
     sends = {item.target: item.sends for item in stack.ledger.items(run_id)}
     assert sends["*"] == 2
@@ -185,4 +185,4 @@ def test_a_worker_stops_when_told_and_leaves_what_waits(stack: Stack) -> None:
     backend.thaw()
     assert worker.stop() == 0
     stack.worker("second")
-    assert_each_once(stack, stack.wait_for_end(run_id, seconds=90))
+    assert_each_once(stack, stack.wait_for_end(run_id))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 
 from bionewsbot.backend.app import create_app
 from bionewsbot.backend.services import Services
@@ -56,7 +56,7 @@ class StubSource:
             self.asked.append((company, window))
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
-        assert self.gate.wait(30), "the test never opened the gate"
+        assert self.gate.wait(PATIENCE), "the test never opened the gate"
         with self._lock:
             self._at_once -= 1
         if self.error is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis, RedisError
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 from support.redis_server import RedisServer
 from support.stack import Process, Stack
 
@@ -70,12 +70,12 @@ class Beats:
         """Start a beat as a user does, and wait until it has looked at the schedule."""
         process = self.stack.start(name, "-m", "celery", "-q", "-A", "bionewsbot", "beat")
         self._beats[name] = process
-        wait_until(lambda: self._looked(process), f"{name} has looked", seconds=60)
+        wait_until(lambda: self._looked(process), f"{name} has looked")
         return process
 
     def holder(self) -> tuple[str, Process]:
         """Return the beat that leads, and its name, once there is one."""
-        return wait_until(self._holder, "a beat leads", seconds=30)
+        return wait_until(self._holder, "a beat leads")
 
     def standby(self) -> tuple[str, Process]:
         """Return a beat that doesn't lead, and its name."""
@@ -103,7 +103,7 @@ class Beats:
         except RedisError:
             return 0
 
-    def goes_on(self, entry: str = "every", *, more: int = 2, seconds: float = 30) -> None:
+    def goes_on(self, entry: str = "every", *, more: int = 2, seconds: float = PATIENCE) -> None:
         """Wait until the ledger has more of an entry than now."""
         before = self.count(entry)
         wait_until(
@@ -160,7 +160,7 @@ def _freeze(beats: Beats) -> None:
     name, process = beats.holder()
     process.freeze()
     try:
-        wait_until(lambda: (beats._holder() or (name,))[0] != name, "another leads", seconds=30)
+        wait_until(lambda: (beats._holder() or (name,))[0] != name, "another leads")
         beats.goes_on()
     finally:
         process.thaw()
@@ -170,14 +170,14 @@ def _restart(beats: Beats) -> None:
     beats.server.kill()
     # Past the lock's life, and longer than one look.
     down_until = time.monotonic() + 4
-    wait_until(lambda: time.monotonic() > down_until, "Redis has been away", seconds=10)
+    wait_until(lambda: time.monotonic() > down_until, "Redis has been away")
     beats.server.start()
 
 
 def assert_nothing_lost(beats: Beats) -> None:
     """End the beats and check what the ledger and the queues have of both entries."""
     for _, process in list(beats._beats.items()):
-        assert process.stop() == 0 or not process.running
+        assert process.stop() == 0
     every, latest = beats.starts("every"), beats.starts("latest")
     assert_every_second_once(every)
     assert_all_on_record(latest)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from support.polling import PATIENCE
 
 TRICKLE_PAUSE = 0.02
 """Seconds between two bytes of an answer that trickles in."""
@@ -136,7 +137,7 @@ def _handler(backend: FaultyBackend) -> type[BaseHTTPRequestHandler]:
 
         def send(self, reply: Reply) -> None:
             if reply.meet is not None:
-                reply.meet.wait(timeout=10)
+                reply.meet.wait(timeout=PATIENCE)
             if reply.silent:
                 backend.closing.wait()
                 self.close_connection = True

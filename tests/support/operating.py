@@ -117,3 +117,4 @@ def tick(app: Celery, console: Console) -> Iterator[Callable[[], None]]:
     yield tick
     for beat in beats:
         beat.close()
+        beat._redis.close()

@@ -9,8 +9,11 @@ T = TypeVar("T")
 POLL_INTERVAL = 0.02
 """Seconds between two looks: short beside any condition that a test waits for."""
 
+PATIENCE = 60.0
+"""Seconds that a test waits for what takes a second or two here: a busy machine fails no test."""
 
-def wait_until(condition: Callable[[], T], what: str, *, seconds: float = 20.0) -> T:
+
+def wait_until(condition: Callable[[], T], what: str, *, seconds: float = PATIENCE) -> T:
     """Return `condition()` as soon as it is truthy.
 
     Raises AssertionError that names `what` when it isn't within `seconds`.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 from support.redis_server import free_port
 
 
@@ -75,7 +75,7 @@ class PostgresServer:
         """Stop the server as a crash would: open connections break off."""
         if self._process is not None:
             subprocess.run([*self._as_user(), "kill", "-QUIT", str(self._server_pid())], check=True)
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=PATIENCE)
             self._process = None
 
     def remove(self) -> None:

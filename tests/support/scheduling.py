@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from redis import Redis
 from support.polling import wait_until
 from support.redis_server import RedisServer
 
-from bionewsbot import names
+from bionewsbot import celeryconfig, names
 from bionewsbot import settings as settings_module
 from bionewsbot.celeryconfig import connect_beat_redis
 from bionewsbot.runs.ledger import Ledger
@@ -125,6 +125,7 @@ class Schedule:
         """End the beats."""
         for beat in self._beats:
             beat.close()
+            beat._redis.close()
         self.redis.close()
         self.ledger._redis.close()
 
@@ -151,12 +152,17 @@ def put_due(
 
 
 def put_missed(schedule: Schedule, name: str = "own", number: int = 3, **changes: Any) -> datetime:
-    """Store an entry of each minute whose latest `number` are due; return the time of the last."""
+    """Store an entry of every ten minutes whose latest `number` are due; return the last's time."""
+
+    def last_due() -> datetime:
+        seconds = TEN.total_seconds()
+        return datetime.fromtimestamp(schedule.store.now().timestamp() // seconds * seconds, UTC)
+
     # No further one is to come due in the middle of the test.
-    wait_until(lambda: schedule.store.now().second < 57, "the minute isn't about to end")
-    last = schedule.store.now().replace(second=0, microsecond=0)
-    given = definition(schedule=interval(60), **changes)
-    schedule.put(Entry(name, given, last_run_at=last - number * MINUTE))
+    wait_until(lambda: schedule.store.now() < last_due() + TEN - MINUTE / 2, "none is due soon")
+    last = last_due()
+    given = definition(schedule=interval(TEN), **changes)
+    schedule.put(Entry(name, given, last_run_at=last - number * TEN))
     return last
 
 
@@ -179,10 +185,17 @@ def timetable(app: Celery, tmp_path: Path) -> Write:
 
 @pytest.fixture
 def schedule(
-    app: Celery, clean_redis: RedisServer, timetable: Write, caplog: pytest.LogCaptureFixture
+    app: Celery,
+    configured: pytest.MonkeyPatch,
+    clean_redis: RedisServer,
+    timetable: Write,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Schedule]:
     """An empty schedule, and a timetable for the first beat."""
     caplog.set_level(logging.INFO, logger="bionewsbot")
+    # A test that a busy machine holds up is neither cut off from Redis nor loses its lock.
+    configured.setattr(celeryconfig, "BEAT_REDIS_TIMEOUT", 30.0)
+    app.conf.redbeat_lock_timeout = 300.0
     schedule = Schedule(app, clean_redis)
     yield schedule
     schedule.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 from support.redis_server import RedisServer, free_port
 
 from bionewsbot.runs.ledger import Ledger
@@ -43,7 +43,7 @@ class Process:
         """Whether the process is there (it may be frozen)."""
         return self._child.poll() is None
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Return its exit code once it has ended. Raises subprocess.TimeoutExpired."""
         return self._child.wait(timeout=seconds)
 
@@ -55,7 +55,7 @@ class Process:
     def kill(self) -> None:
         """End it with SIGKILL, as a crash would."""
         self.signal(signal.SIGKILL)
-        self._child.wait(timeout=20)
+        self._child.wait(timeout=PATIENCE)
 
     def freeze(self) -> None:
         """Stop it where it stands: connections stay open and nothing answers."""
@@ -70,15 +70,16 @@ class Process:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
-            return self._child.wait(timeout=60)
+            return self._child.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return its log lines that are JSON."""
+        """Return its log lines that are JSON and that it has written to their end."""
         text = self.log.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        whole = text[: text.rfind("\n") + 1]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return its log lines of one event."""
@@ -121,7 +122,7 @@ class Stack:
             BACKEND_PORT=self.api.rpartition(":")[2],
             BACKEND_DATABASE_URL=f"sqlite:///{self.folder / 'backend.db'}",
         )
-        wait_until(lambda: self._ready(process), "the backend is ready", seconds=60)
+        wait_until(lambda: self._ready(process), "the backend is ready")
         return process
 
     def worker(self, name: str = "all", *options: str, **env: str) -> Process:
@@ -139,9 +140,7 @@ class Stack:
             *options,
             **env,
         )
-        wait_until(
-            lambda: self._says(process, f"{name}@", "ready."), f"worker {name} is ready", seconds=60
-        )
+        wait_until(lambda: self._says(process, f"{name}@", "ready."), f"worker {name} is ready")
         return process
 
     def beat(self) -> Process:
@@ -170,7 +169,7 @@ class Stack:
         """Start a run by hand and return its id."""
         return str(self.celery_json("runs", "start", entry)["run_id"])
 
-    def wait_for_end(self, run_id: str, *, seconds: float = 60) -> Run:
+    def wait_for_end(self, run_id: str, *, seconds: float = 120) -> Run:
         """Return the run once it has ended."""
         wait_until(lambda: self.ledger.get(run_id).ended, f"{run_id} ends", seconds=seconds)
         return self.ledger.get(run_id)

@@ -52,3 +52,15 @@ def test_celery_on_wrong_settings_prints_them_and_no_traceback(
     for name in WRONG:
         assert f"{name}={WRONG[name]}: must be" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_command_prints_no_bare_names_of_events(tmp_path: Path) -> None:
+    """What is logged where no logs are configured goes nowhere."""
+    program = (
+        "import logging; from bionewsbot import celery; "
+        "logging.getLogger('bionewsbot.runs.dispatch').error('run_missed')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout + done.stderr == ""

@@ -77,6 +77,20 @@ def test_every_task_of_ours_has_a_route(config: dict[str, object]) -> None:
     assert tasks == set(config["task_routes"])  # type: ignore[call-overload]
 
 
+def test_a_report_shows_no_secret(configured: pytest.MonkeyPatch) -> None:
+    """Nor does `inspect conf`, and so Flower: they show the same, masked by the same rules."""
+    secrets = {"REDIS_PASSWORD": "sesame", "API_KEY": "tulip", "REDIS_USERNAME": "ann"}
+    for name, value in secrets.items():
+        configured.setenv(name, value)
+    current.cache_clear()
+    app = Celery("tests", set_as_current=False)
+    app.config_from_object(celery_config(current()))
+    report = app.bugreport()
+    assert "redbeat_redis_url: 'redis://localhost:6379/1'" in report
+    assert secrets["REDIS_PASSWORD"] not in report
+    assert secrets["API_KEY"] not in report
+
+
 @pytest.mark.parametrize("queue", ["hihg", names.QUEUE_DEAD_LETTER])
 def test_an_undeclared_queue_raises(config: dict[str, object], queue: str) -> None:
     """A misspelt queue must not take messages that nobody reads."""

@@ -9,7 +9,7 @@ import pytest
 from support.answers import analysis, problem
 from support.faulty_backend import FaultyBackend, Reply
 from support.ledgers import Clock
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 from support.redis_server import RedisServer, free_port
 
 from bionewsbot import settings as settings_module
@@ -169,7 +169,7 @@ def test_one_call_of_one_worker_is_the_trial(
     outcomes: list[str] = []
 
     def ask(number: int) -> None:
-        start.wait(timeout=10)
+        start.wait(timeout=PATIENCE)
         outcomes.append(outcome(clients[number % 4]))
 
     with ThreadPoolExecutor(12) as pool:
@@ -180,7 +180,7 @@ def test_one_call_of_one_worker_is_the_trial(
         assert status.state == "half-open"
         longest = CONNECT_TIMEOUT + 2 * 15 + TRIAL_MARGIN
         assert status.trial_until == pytest.approx(workers.clock.now + longest, abs=0.001)
-        done.wait(timeout=10)
+        done.wait(timeout=PATIENCE)
     for each in asked:
         each.result()
     assert len(faulty_backend.received) == 1
@@ -225,7 +225,7 @@ def test_failures_that_come_late_do_not_prolong_it(
         wait_until(lambda: faulty_backend.received, "the slow call is at the backend")
         opened(workers, faulty_backend)
         before = workers.circuit.status()
-        meet.wait(timeout=10)
+        meet.wait(timeout=PATIENCE)
         assert slow.result() == "BackendUnavailable"
     assert workers.circuit.status() == before
 

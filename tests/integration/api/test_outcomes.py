@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.answers import analysis, problem
 from support.faulty_backend import FaultyBackend, Reply
+from support.polling import PATIENCE
 
 from bionewsbot.api import transport
 from bionewsbot.api.client import BackendClient
@@ -26,8 +27,15 @@ KEY = "secret-key-of-this-test"
 
 @pytest.fixture
 def client(faulty_backend: FaultyBackend) -> Iterator[BackendClient]:
-    """Yield a client that waits 0.3 s at most."""
-    with BackendClient(faulty_backend.url, api_key=KEY, timeout=0.3) as client:
+    """Yield a client that waits for long."""
+    with BackendClient(faulty_backend.url, api_key=KEY, timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
+def impatient(faulty_backend: FaultyBackend) -> Iterator[BackendClient]:
+    """Yield a client that waits 1 s at most, with one connection."""
+    with BackendClient(faulty_backend.url, api_key=KEY, timeout=1, pool_size=1) as client:
         yield client
 
 
@@ -174,11 +182,11 @@ def test_endless_answer_is_cut(
     ids=["cut", "stalled", "html"],
 )
 def test_status_decides_when_the_error_body_is_unreadable(
-    client: BackendClient, faulty_backend: FaultyBackend, status: int, fault: dict[str, int]
+    impatient: BackendClient, faulty_backend: FaultyBackend, status: int, fault: dict[str, int]
 ) -> None:
     """An error keeps its meaning although nobody can read its explanation."""
     faulty_backend.on("GET", PATH, Reply(status, b"<html>no</html>", **fault))
-    error = outcome(client)
+    error = outcome(impatient)
     assert isinstance(error, BackendRefused | BackendUnavailable)
     assert error.status == status
     assert "html" not in str(error)
@@ -229,24 +237,24 @@ def test_something_that_is_not_http() -> None:
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(silent=True), "no answer within 0.3 s"),
+        (Reply(silent=True), "no answer within 1 s"),
         (Reply(body=analysis(), stall_after=5), "the answer stopped after 5 bytes"),
-        (Reply(trickle=True), "the answer took more than 0.3 s to arrive"),
+        (Reply(trickle=True), "the answer took more than 1 s to arrive"),
     ],
     ids=["silent", "stalled", "trickling"],
 )
 def test_time_outs(
-    client: BackendClient, faulty_backend: FaultyBackend, reply: Reply, said: str
+    impatient: BackendClient, faulty_backend: FaultyBackend, reply: Reply, said: str
 ) -> None:
     """A backend that is silent, falls silent or never ends its answer is unavailable."""
     faulty_backend.on("GET", PATH, reply)
-    error = outcome(client)
+    error = outcome(impatient)
     assert type(error) is BackendUnavailable
     assert said in str(error)
 
 
 def test_client_works_on_after_every_fault(
-    client: BackendClient, faulty_backend: FaultyBackend
+    impatient: BackendClient, faulty_backend: FaultyBackend
 ) -> None:
     """No fault leaves a connection behind that the next call would trip over or wait for."""
     faults = [
@@ -259,7 +267,6 @@ def test_client_works_on_after_every_fault(
         Reply(body=b"<html>"),
     ]
     faulty_backend.on("GET", PATH, *faults, Reply(body=analysis()))
-    with BackendClient(faulty_backend.url, timeout=0.3, pool_size=1) as narrow:
-        for _ in faults:
-            outcome(narrow)
-        assert narrow.analysis("42").id == "42"
+    for _ in faults:
+        outcome(impatient)
+    assert impatient.analysis("42").id == "42"

@@ -9,6 +9,7 @@ import pytest
 from support.backend_app import RunningBackend, StartBackend, StubSource, filing
 from support.polling import wait_until
 
+from bionewsbot.backend import waiting
 from bionewsbot.backend.sources.base import SourceError
 
 
@@ -169,19 +170,22 @@ def test_window_derives_from_the_schedule(backend: RunningBackend, source: StubS
     assert (quick.end - quick.start).days == 2
 
 
-def test_wait_holds_the_answer_until_the_end(backend: RunningBackend, source: StubSource) -> None:
-    """A long poll is answered as soon as the analysis ends."""
+def test_wait_holds_the_answer_until_the_end(
+    backend: RunningBackend, source: StubSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long poll is answered when the analysis ends, before its time is over."""
+    # No caller looks by itself meanwhile.
+    monkeypatch.setattr(waiting, "RECHECK", 3600)
     source.gate.clear()
     started = backend.start_analysis()
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(lambda: backend.get(f"analyses/{started['id']}", wait=20))
+        answer = pool.submit(lambda: backend.get(f"analyses/{started['id']}", wait=25))
         wait_until(lambda: backend.services.waiters._events, "the caller waits")
         assert not answer.done()
         began = time.monotonic()
         source.gate.set()
         assert answer.result()["status"] == "succeeded"
-        # Below the time after which waiting callers look by themselves.
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 def test_wait_ends_with_its_time(backend: RunningBackend, source: StubSource) -> None:
@@ -198,21 +202,20 @@ def test_waiting_holds_neither_thread_nor_connection(
     """With more callers waiting than there are threads or connections, others are served."""
     source.gate.clear()
     started = backend.start_analysis()
-    waiting = 60
-    with ThreadPoolExecutor(waiting) as pool:
+    callers = 60
+    with ThreadPoolExecutor(callers) as pool:
         answers = [
-            pool.submit(lambda: backend.get(f"analyses/{started['id']}", wait=20))
-            for _ in range(waiting)
+            pool.submit(lambda: backend.get(f"analyses/{started['id']}", wait=25))
+            for _ in range(callers)
         ]
         events = backend.services.waiters._events
-        wait_until(lambda: len(events.get(started["id"], ())) == waiting, "all wait")
+        wait_until(lambda: len(events.get(started["id"], ())) == callers, "all wait")
         wait_until(
             lambda: backend.database._engine.pool.checkedout() == 0,  # type: ignore[attr-defined]
             "no connection is held",
         )
-        began = time.monotonic()
         assert backend.get("/readyz") == {"status": "ok"}
-        assert time.monotonic() - began < 3
+        assert not any(answer.done() for answer in answers)
         source.gate.set()
         assert {answer.result()["status"] for answer in answers} == {"succeeded"}
 
@@ -244,7 +247,7 @@ def test_shutdown_answers_who_waits(start_backend: StartBackend) -> None:
         began = time.monotonic()
         backend.services.waiters.close()
         assert answer.result()["status"] == "queued"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     wait_until(lambda: len(source.asked) == 1, "the first one runs")
     # The stop waits for the one that runs; the other one is no longer begun.
     backend.services.analyses._pool.shutdown(wait=False, cancel_futures=True)

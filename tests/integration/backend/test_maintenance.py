@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from support.backend_app import RunningBackend, StartBackend, insight
-from support.polling import wait_until
+from support.polling import PATIENCE, wait_until
 
 from bionewsbot.backend.storage.database import Database
 from bionewsbot.backend.storage.upkeep import carry_out
@@ -174,12 +174,12 @@ def test_one_per_kind_at_a_time(backend: RunningBackend, monkeypatch: pytest.Mon
 
     def held(*_: Any) -> dict[str, Any]:
         began.set()
-        assert gate.wait(30)
+        assert gate.wait(PATIENCE)
         return {}
 
     monkeypatch.setattr("bionewsbot.backend.maintenance.carry_out", held)
     first = backend.post("maintenance", {"kind": "analyze"}, "a").json()
-    assert began.wait(10)
+    assert began.wait(PATIENCE)
     same = backend.post("maintenance", {"kind": "analyze"}, "b")
     assert (same.status_code, same.json()["id"]) == (202, first["id"])
     other = backend.post("maintenance", {"kind": "analyze", "dry_run": True}, "c")

@@ -29,7 +29,7 @@ def worker(stack: Stack) -> Iterator[Process]:
 def letter(stack: Stack) -> Letter:
     """Wait for the only letter."""
     letters = Letters(stack.ledger._redis)
-    wait_until(lambda: letters.find(), "there is a letter", seconds=60)
+    wait_until(lambda: letters.find(), "there is a letter")
     (found,) = letters.find()
     return found
 
@@ -50,7 +50,7 @@ def goes_on(app: Celery, stack: Stack) -> None:
     opening = stack.ledger.open(new_run(other, job=job))
     assert opening.to_send is not None
     send(app, opening.to_send, job)
-    wait_until(lambda: stack.ledger.items(other.run_id)[0].starts, "it begins", seconds=30)
+    wait_until(lambda: stack.ledger.items(other.run_id)[0].starts, "it begins")
 
 
 def test_a_task_that_kills_its_process(app: Celery, stack: Stack, worker: Process) -> None:

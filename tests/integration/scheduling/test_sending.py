@@ -9,7 +9,7 @@ from celery.schedules import schedule as interval
 from kombu.exceptions import OperationalError
 from support.apps import Broker
 from support.polling import wait_until
-from support.scheduling import MINUTE, Schedule, definition, put_due, put_missed, said
+from support.scheduling import MINUTE, TEN, Schedule, definition, put_due, put_missed, said
 
 from bionewsbot import names
 from bionewsbot.runs import dispatch
@@ -41,7 +41,7 @@ def test_a_due_entry_starts_a_run(schedule: Schedule, broker: Broker) -> None:
     [
         ("all", ["running", "running", "running"]),
         ("latest", ["missed", "missed", "running"]),
-        # The last one may be late or not: it was due in this minute.
+        # The last one may be late or not: it was due in these ten minutes.
         ("none", ["missed", "missed"]),
     ],
 )
@@ -53,7 +53,7 @@ def test_what_was_missed_is_caught_up(
     last = put_missed(schedule, catch_up=catch_up, starting_deadline=3600.0)
     schedule.settle(beat)
     runs = schedule.runs("own")[:3]
-    assert [run.scheduled_for for run in runs] == [last - 2 * MINUTE, last - MINUTE, last]
+    assert [run.scheduled_for for run in runs] == [last - 2 * TEN, last - TEN, last]
     assert [run.status for run in runs][: len(statuses)] == statuses
     sent = [message["headers"]["bionewsbot"]["run"] for message in broker.messages("high")]
     assert sent == [run.run_id for run in schedule.runs("own") if run.status == "running"]
@@ -120,7 +120,7 @@ def test_a_failed_send_is_sent_again(
             (run,) = schedule.runs("own")
             assert (run.status, schedule.ledger.items(run.run_id)[0].sends) == ("running", 0)
             # Ten minutes late: the longest wait.
-            assert (schedule.score("own") or 0) - now == pytest.approx(30, abs=1)
+            assert 30 <= (schedule.score("own") or 0) - now < 60
             assert said(caplog)["send_failed"] == attempt + 1
     assert schedule.entry("own").last_run_at == at - MINUTE
     schedule.redis.zadd("redbeat::schedule", {"redbeat:own": 1})
@@ -135,22 +135,22 @@ def test_a_failed_send_is_sent_again(
 def test_the_first_wait_is_short(
     schedule: Schedule, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has only just come due is tried again after a second or so; the wait doubles."""
+    """What has only just come due is tried again after a second; the wait doubles."""
     beat = schedule.leader()
     given = definition(schedule=interval(1), catch_up="all")
     now = schedule.store.now()
     schedule.put(Entry("own", given, last_run_at=now - timedelta(seconds=1)))
     monkeypatch.setattr(dispatch, "_publish", refuse)
-    lateness, waits = [], []
+    earlier = 0.5
     for _ in range(3):
         schedule.settle(beat)
-        now = schedule.store.now()
-        lateness.append((now - schedule.runs("own")[0].scheduled_for).total_seconds())
-        waits.append((schedule.score("own") or 0) - now.timestamp())
+        since = schedule.runs("own")[0].scheduled_for.timestamp()
+        again = (schedule.score("own") or 0) - since
+        late = schedule.store.now().timestamp() - since
+        # However late a busy machine made the attempt itself.
+        assert 2 * earlier <= again <= late + max(1, late)
+        earlier = again
         wait_until(lambda: schedule.store.overdue(0), "the entry is due again")
-    assert 0.9 < waits[0] < 2.1
-    assert waits[1:] == [pytest.approx(late, abs=0.3) for late in lateness[1:]]
-    assert lateness[2] > 1.7 * lateness[1]
 
 
 def test_past_its_deadline_an_unsent_run_is_missed(

@@ -89,8 +89,8 @@ def test_a_beat_that_is_gone_is_forgotten(store: Store, schedule: Schedule) -> N
 def test_the_clock_is_redis_own(store: Store) -> None:
     """Within the time of a command of what the host here says."""
     before = datetime.now(UTC)
-    assert abs((store.now() - before).total_seconds()) < 5
-    assert abs((store.look("a", LOCK).now - before).total_seconds()) < 5
+    assert abs((store.now() - before).total_seconds()) < 60
+    assert abs((store.look("a", LOCK).now - before).total_seconds()) < 60
 
 
 def test_an_entry_is_written_and_read(store: Store, schedule: Schedule) -> None:
@@ -285,7 +285,7 @@ def test_changes_are_told_to_the_leader_once(store: Store, schedule: Schedule) -
     assert store.look("b", LOCK).said == ()
     first, second = store.look("a", LOCK).said
     assert (first.by, first.what, second.what) == ("änna", "added own", "\\xfc")
-    assert abs((first.at - store.now()).total_seconds()) < 5
+    assert abs((first.at - store.now()).total_seconds()) < 60
     schedule.depose()
     assert store.look("b", LOCK).said == ()
     assert "told" not in store.counts()

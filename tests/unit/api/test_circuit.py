@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from support.circuits import LIMITS, START, CircuitStates, check_late_reports
 from support.ledgers import Clock
+from support.polling import PATIENCE
 
 from bionewsbot.api.circuit import Circuit, LocalCircuit, Tally
 
@@ -54,7 +55,7 @@ def test_one_thread_gets_the_trial() -> None:
     trials = []
 
     def ask() -> None:
-        start.wait(timeout=10)
+        start.wait(timeout=PATIENCE)
         trials.append(circuit.admit(5).trial)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]

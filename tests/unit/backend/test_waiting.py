@@ -5,13 +5,16 @@ import threading
 import time
 
 import pytest
+from support.polling import PATIENCE
 
 from bionewsbot.backend import waiting
 from bionewsbot.backend.waiting import Waiters
 
 
-def test_end_between_look_and_wait_is_not_missed() -> None:
+def test_end_between_look_and_wait_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that ends right after the look wakes the caller all the same."""
+    # The caller doesn't look by itself meanwhile.
+    monkeypatch.setattr(waiting, "RECHECK", 3600)
 
     async def scenario() -> tuple[bool, float]:
         waiters = Waiters()
@@ -27,11 +30,11 @@ def test_end_between_look_and_wait_is_not_missed() -> None:
             return seen
 
         began = time.monotonic()
-        return await waiters.until("job", read, bool, 4.0), time.monotonic() - began
+        return await waiters.until("job", read, bool, 2 * PATIENCE), time.monotonic() - began
 
     ended, seconds = asyncio.run(scenario())
     assert ended
-    assert seconds < 2
+    assert seconds < PATIENCE
 
 
 def test_state_comes_when_the_time_is_over() -> None:
@@ -69,10 +72,14 @@ def test_shutdown_sends_everyone_home() -> None:
             looked.set()
             return "running"
 
-        closer = threading.Thread(target=lambda: (looked.wait(5), waiters.close()))
+        closer = threading.Thread(target=lambda: (looked.wait(PATIENCE), waiters.close()))
         closer.start()
-        first = await asyncio.wait_for(waiters.until("a", read, lambda _: False, 20), 4)
-        second = await asyncio.wait_for(waiters.until("b", read, lambda _: False, 20), 4)
+        first = await asyncio.wait_for(
+            waiters.until("a", read, lambda _: False, 2 * PATIENCE), PATIENCE
+        )
+        second = await asyncio.wait_for(
+            waiters.until("b", read, lambda _: False, 2 * PATIENCE), PATIENCE
+        )
         closer.join()
         return [first, second]
 

@@ -91,7 +91,7 @@ def test_program_that_gives_up_is_named_with_its_log(
     """A program that supervisord gave up on ends the wait at once, with the end of its log."""
     log = checkout / "flower.log"
     log.write_text("".join(f"line {number}\n" for number in range(100)), encoding="utf-8")
-    state = supervisor.State("flower", "FATAL", 0, 1, log, 1)
+    state = supervisor.State("flower", "FATAL", 0, 1, log)
     monkeypatch.setattr(supervisor, "states", lambda: {"flower": state})
     monkeypatch.setenv("FLOWER_PORT", str(free_port()))
     planned = stack.plan(stack.local_settings())
@@ -107,7 +107,7 @@ def test_program_that_is_never_ready_is_named(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline's message says what was still missing."""
-    state = supervisor.State("flower", "RUNNING", 1, 1, checkout / "no.log", 0)
+    state = supervisor.State("flower", "RUNNING", 1, 1, checkout / "no.log")
     monkeypatch.setattr(supervisor, "states", lambda: {"flower": state})
     monkeypatch.setenv("FLOWER_PORT", str(free_port()))
     planned = stack.plan(stack.local_settings())

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.polling import PATIENCE
 
 from deploy.local import processes
 from deploy.local.stack import MARK
@@ -51,14 +52,14 @@ def test_stubborn_process_is_ended_all_the_same() -> None:
     """What ignores SIGTERM is killed when the time is up."""
     with child("some") as process:
         assert processes.end({process.pid}, seconds=0.2) == set()
-        assert process.wait(timeout=5) == -9
+        assert process.wait(timeout=PATIENCE) == -9
 
 
 def test_time_is_up_while_a_process_lives() -> None:
     """Waiting names what is left, and what is gone already is no error."""
     with child("some") as process:
         gone = subprocess.Popen([sys.executable, "-c", ""])
-        gone.wait(timeout=20)
+        gone.wait(timeout=PATIENCE)
         assert processes.wait_gone({process.pid, gone.pid}, 0.1) == {process.pid}
     assert processes.end({gone.pid}, 0.1) == set()
 
@@ -66,5 +67,5 @@ def test_time_is_up_while_a_process_lives() -> None:
 def test_unreaped_child_counts_as_gone() -> None:
     """A process that ended and wasn't waited for runs no more."""
     process = subprocess.Popen([sys.executable, "-c", ""])
-    assert processes.wait_gone({process.pid}, 20) == set()
+    assert processes.wait_gone({process.pid}, PATIENCE) == set()
     process.wait()
