@@ -319,11 +319,11 @@ def read_entry(row: Row) -> Entry:
         meta = _field("meta", row.meta or "{}", decode)
         own = _field(OWN_FIELD, row.own or "{}", json.loads)
         _require(definition, task=str, args=list | None, kwargs=dict | None, enabled=bool | None)
-        _require(definition, schedule=crontab | interval | rrule)
+        _require(definition, schedule=crontab | interval | rrule, options=dict | None)
         _require(meta, last_run_at=datetime | None, total_run_count=int | None)
         _require(own, policy=dict | None, from_file=dict | None, seen=dict | None)
         policy = own.get("policy") or {}
-        options = dict(definition.get("options") or {})
+        options = {**(definition.get("options") or {})}
         given = Definition(
             task=definition["task"],
             schedule=definition["schedule"],
