@@ -116,6 +116,11 @@ class Schedule:
         """Return when an entry is looked at next."""
         return self.redis.zscore("redbeat::schedule", f"redbeat:{name}")
 
+    def is_due(self, name: str) -> bool:
+        """Return whether a look would bring an entry now."""
+        score = self.score(name)
+        return score is not None and 0 <= score <= self.store.now().timestamp()
+
     def edit(self, name: str, **changes: object) -> None:
         """Change an entry's definition in place, and nothing else, as by hand."""
         found = json.loads(str(self.redis.hget(f"redbeat:{name}", "definition")))
