@@ -171,7 +171,7 @@ def test_changed_times_count_from_now(console: Console, tick: Tick) -> None:
     runs = ledger().latest(10, "hourly")
     assert [run.status for run in runs] == ["missed"] * 3
     assert runs[0].reason == "its entry was changed before it could start"
-    assert console.store.overdue(0) == []
+    assert console.due() == []
     tick()
     assert len(ledger().latest(10, "hourly")) == 3
 
@@ -183,7 +183,7 @@ def test_other_fields_leave_the_count_alone(console: Console, tick: Tick) -> Non
     last_run_at = console.entry("hourly").last_run_at
     console("set", "hourly", "--queue", "low")
     assert console.entry("hourly").last_run_at == last_run_at
-    assert console.store.overdue(0) == ["hourly"]
+    assert console.due() == ["hourly"]
     assert ledger().latest(10, "hourly") == []
 
 
