@@ -195,7 +195,9 @@ class Scheduler(RedBeatScheduler):
                 raise EntryError("; ".join(wrong))
             if entry.last_run_at is None or entry.last_run_at > now or entry.edited:
                 # New, from a clock that is ahead, or changed with plain RedBeat: it counts anew.
-                return Change.to(replace(entry, last_run_at=now), now)
+                anew = replace(entry, last_run_at=now)
+                missed = timetable_sync.given_up(self.app, entry, anew, now)
+                return entry, DueRuns(tuple(missed), now)
             due = entry.runs_due(self.app, now)
             return (entry, due) if due.runs else Change.to(entry, now)
         except EntryError as error:
@@ -235,8 +237,8 @@ def hurry_broker(app: Any) -> None:
 def _advance(entry: Entry, due: DueRuns, now: datetime) -> Change:
     started = sum(run.missed is None for run in due.runs)
     advanced = entry.advanced(due.until, started)
-    # One that plain RedBeat made is stored whole once, to tell its later edits by.
-    return (Change.to if entry.seen is None else Change.advance)(advanced, now)
+    # One that plain RedBeat made or changed is stored whole, to tell its later edits by.
+    return (Change.advance if entry.seen == entry.times else Change.to)(advanced, now)
 
 
 def _put_off(entry: Entry, due: DueRuns, now: datetime) -> Change:

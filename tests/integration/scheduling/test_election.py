@@ -127,6 +127,20 @@ def test_who_leads_again_after_its_lock_ended_looks_at_the_file_again(schedule: 
     assert schedule.entry("often").definition.queue == "high"
 
 
+def test_redis_loses_all_its_data_under_beat(schedule: Schedule, broker: Broker) -> None:
+    """The next look brings the file anew, which counts from then on; nothing fires."""
+    beat = schedule.leader()
+    put_due(schedule)
+    schedule.redis.flushdb()
+    schedule.redis.script_flush()
+    before = schedule.store.now()
+    schedule.settle(beat)
+    assert schedule.store.names() == ["daily", "often"]
+    last = schedule.entry("often").last_run_at
+    assert last is not None and last >= before
+    assert schedule.ledger.latest(9) == []
+
+
 def test_the_end_of_a_beat_gives_the_lock_back(schedule: Schedule) -> None:
     """A standby leads with its next look."""
     one, two = schedule.leader(), schedule.beat()
