@@ -41,9 +41,9 @@ DEFAULT_RUN_DEADLINE = 6 * 3600.0
 NEVER = -1.0
 """Score of an entry that isn't due at any time; RedBeat, too, passes over scores below zero."""
 
-BATCH = 1000
-"""Occurrences of one entry that are decided on at a time, so that a beat which was away for long
-goes through what passed in steps that each end within its lock's life."""
+BATCH = 500
+"""Occurrences that are decided on at a time, so that a beat which was away for long goes through
+what passed in steps that end within its lock's life. To open 1,000 runs keeps Redis for about 0.2 s."""
 
 _SHORTEST_DEADLINE = timedelta(minutes=1)
 _LONGEST_DEADLINE = timedelta(hours=6)

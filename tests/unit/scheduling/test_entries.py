@@ -24,6 +24,7 @@ from support.jobs import APP, NOW, at, definition, entry, stored
 from bionewsbot.errors import EntryError
 from bionewsbot.runs.model import JOB, Message, Occurrence
 from bionewsbot.scheduling.entries import (
+    BATCH,
     DEFAULT_RUN_DEADLINE,
     NEVER,
     POLICY_FIELDS,
@@ -244,13 +245,15 @@ def test_due_lists_what_is_not_decided_on() -> None:
 
 
 def test_a_long_absence_is_gone_through_in_parts() -> None:
-    """A thousand at a time, and it says that there are more; the last part has the latest."""
-    one = entry(last=NOW.replace(second=0) - timedelta(minutes=1001), starting_deadline=86_400.0)
+    """A part at a time, and it says that there are more; the last part has the latest."""
+    one = entry(
+        last=NOW.replace(second=0) - timedelta(minutes=BATCH + 1), starting_deadline=86_400.0
+    )
     first, more = one.due(NOW)
-    assert (len(first), more) == (1000, True)
+    assert (len(first), more) == (BATCH, True)
     runs = one.runs_due(APP, NOW)
     assert [run.missed for run in runs.runs] == [
-        "1000 occurrences up to 2026-01-15T11:59:00Z were missed"
+        f"{BATCH} occurrences up to 2026-01-15T11:59:00Z were missed"
     ]
     one = one.advanced(runs.until, 0)
     rest = one.runs_due(APP, NOW)
@@ -269,10 +272,10 @@ def test_what_was_seen_may_be_anything(seen: Any) -> None:
 
 
 def test_exactly_a_part_is_no_absence() -> None:
-    """A thousand that are due leave nothing for a next part."""
-    one = entry(last=NOW.replace(second=0) - timedelta(minutes=1000))
+    """As many as a part holds leave nothing for a next part."""
+    one = entry(last=NOW.replace(second=0) - timedelta(minutes=BATCH))
     due, more = one.due(NOW)
-    assert (len(due), more) == (1000, False)
+    assert (len(due), more) == (BATCH, False)
     assert one.runs_due(APP, NOW).runs[-1].missed is None
 
 
