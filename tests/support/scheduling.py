@@ -69,6 +69,8 @@ class Schedule:
     def beat(self) -> Scheduler:
         """Return a beat that has not looked yet."""
         beat = Scheduler(self.app)
+        # `depose` ends it where a test wants that; a slow machine doesn't.
+        beat.lock_timeout = 60.0
         self._beats.append(beat)
         return beat
 
