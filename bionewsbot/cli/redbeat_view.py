@@ -350,7 +350,7 @@ def _file_values(entry: Entry) -> dict[str, Any]:
     """Return what the file says otherwise, in the form of `as_plain`."""
     try:
         files = as_plain(Definition.from_dict(entry.from_file or {}))
-    except EntryError:
+    except (EntryError, TypeError, ValueError):
         return {}
     ours = as_plain(entry.definition)
     return {name: value for name, value in files.items() if name not in ours or ours[name] != value}

@@ -50,10 +50,22 @@ def start_runs(app: Celery, ledger: Ledger, runs: Sequence[NewRun]) -> list[Open
     occurrence is started once more, or by the reconciler. Raises redis.RedisError or kombu's
     OperationalError where Redis is away; then any part of it may have been done.
     """
+    openings = open_runs(ledger, runs)
+    send_jobs(app, ledger, openings)
+    return openings
+
+
+def open_runs(ledger: Ledger, runs: Sequence[NewRun]) -> list[Opening]:
+    """Open runs; say of each what came of it. Raises redis.RedisError."""
     openings = ledger.open_all(runs)
     for opening in openings:
         if not opening.to_send:
             _log(opening)
+    return openings
+
+
+def send_jobs(app: Celery, ledger: Ledger, openings: Sequence[Opening]) -> None:
+    """Send the jobs of those that may start. Raises as `start_runs` does."""
     sends = [
         (address, opening.new.job, opening.new.start_by)
         for opening in openings
@@ -64,7 +76,6 @@ def start_runs(app: Celery, ledger: Ledger, runs: Sequence[NewRun]) -> list[Open
     for opening in openings:
         if opening.to_send:
             _log(opening)
-    return openings
 
 
 def fan_out(app: Celery, ledger: Ledger, job: Address, targets: Sequence[Message]) -> Verdict:

@@ -100,7 +100,7 @@ class Operator:
                     f"{name} comes from beat_schedule.py, and beat would bring it back: disable it "
                     f"(`redbeat disable {name}`), or take it out of the file and restart beat"
                 )
-            missed = self._given_up(line, None, now)
+            missed = tuple(given_up(self._app, line.entry, None, now))
             change = Change(name, line.row, delete=True)
             whole = line.entry.definition if line.entry else None
             return [Outcome(name, REMOVED, change=change, missed=missed, whole=whole)]
@@ -205,10 +205,7 @@ class Operator:
         if wrong:
             raise EntryError("\n".join(f"{after.name}: {problem}" for problem in wrong))
         before = line.entry
-        if before is None or before.edited:
-            # There was nothing to count on, or beat hasn't seen yet what plain RedBeat changed.
-            after = replace(after, last_run_at=now)
-        else:
+        if before is not None:
             after = changed(before, after, now)
         change = Change.to(after, now, static=line.static)
         return Outcome(
@@ -217,14 +214,9 @@ class Operator:
             after,
             fields=_differing(before, after),
             change=replace(change, was=line.row),
-            missed=self._given_up(line, after, now),
+            missed=tuple(given_up(self._app, before, after, now)),
             whole=after.definition if before is None else None,
         )
-
-    def _given_up(self, line: Line, after: Entry | None, now: datetime) -> tuple[NewRun, ...]:
-        if line.entry is None or line.entry.edited or line.broken:
-            return ()
-        return tuple(given_up(self._app, line.entry, after, now))
 
     def _from_file(self, name: str) -> Mapping[str, Any] | None:
         if self._overview.timetable_problem() is None and name in self._overview.timetable:

@@ -2,9 +2,11 @@
 
 import inspect
 import json
+from collections.abc import Sized
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
+from math import prod
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +24,9 @@ from bionewsbot.scheduling.redbeat_json import decode, encode
 
 LONGEST_SECONDS = 10 * 366 * 86_400
 """Ten years: more than any entry wants, and far from what a date can't hold."""
+
+MOST_TIMES = 6
+"""Times of the day that a rrule may name: a look at the costliest rule takes half a second."""
 
 
 def problems(app: Celery, name: str, definition: Definition, now: datetime) -> list[str]:
@@ -114,10 +119,13 @@ def _of_schedule(schedule: BaseSchedule) -> list[str]:
     if isinstance(schedule, crontab):
         return []
     if isinstance(schedule, rrule):
-        if schedule.freq > rrule.FREQ_MAP["DAILY"]:
-            # dateutil counts each one from the rule's start: by the second, for hours.
-            return ["its rule must count by days or longer; a crontab or an interval does the rest"]
-        return []
+        if _is_quick(schedule):
+            return []
+        return [
+            "its rule must count by days or longer, start in 1970 or later, name at most "
+            f"{MOST_TIMES} times of the day, and choose among days and weeks by weekdays only; "
+            "a crontab or an interval does the rest"
+        ]
     if not isinstance(schedule, interval):
         return [f"schedule must be a crontab(...) or a schedule(...), not {schedule!r}"]
     every = schedule.run_every
@@ -129,8 +137,31 @@ def _of_schedule(schedule: BaseSchedule) -> list[str]:
     return []
 
 
+def _is_quick(rule: Any) -> bool:
+    # dateutil counts each one from the rule's start, and searches up to the year 9999 for one that
+    # never comes: by the second, or day by day through filters, longer than beat's lock lives.
+    times = prod(
+        len(given) if isinstance(given, Sized) else 1
+        for given in (rule.byhour, rule.byminute, rule.bysecond)
+    )
+    filters = ("bysetpos", "bymonth", "bymonthday", "byyearday", "byeaster", "byweekno")
+    by_days = rule.freq >= rrule.FREQ_MAP["WEEKLY"]
+    return (
+        rule.freq in rrule.FREQ_MAP.values()
+        and rule.freq <= rrule.FREQ_MAP["DAILY"]
+        and _is_number(rule.interval, above=0)
+        and times <= MOST_TIMES
+        and rule.dtstart >= EPOCH
+        and not (by_days and any(getattr(rule, name) is not None for name in filters))
+    )
+
+
 def _of_times(name: str, definition: Definition, now: datetime) -> list[str]:
-    first = next_after(definition.schedule, definition.zone, now)
+    try:
+        first = next_after(definition.schedule, definition.zone, now)
+    except Exception as error:
+        # What dateutil takes for a rule may turn out to be none when it is counted.
+        return [f"when it is due can't be said: {type(error).__name__}: {error}"]
     if first is None:
         return ["its schedule never comes due"]
     if not _is_number(definition.jitter, above=0):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -10,7 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
-from bionewsbot.scheduling.overview import Line, Overview
+from bionewsbot.scheduling.overview import Line, Overview, overdue_since
 from bionewsbot.scheduling.policies import ON_TIME
 from bionewsbot.scheduling.store import Store
 
@@ -54,7 +55,7 @@ def diagnose(app: Celery, redis: "Redis", store: Store) -> list[Finding]:
     found += _file(overview, lines)
     found += _set_aside(lines)
     if paused is None:
-        found += _overdue(store)
+        found += _overdue(lines, now)
     return found
 
 
@@ -189,13 +190,18 @@ def _mend_of(line: Line) -> str:
     return f"`redbeat set {line.name} ...` or `{last}`"
 
 
-def _overdue(store: Store) -> list[Finding]:
+def _overdue(lines: Sequence[Line], now: datetime) -> list[Finding]:
     late = ON_TIME.total_seconds()
-    names = store.overdue(late)
+    # By what the entries say: one that can't be sent is put off, again and again.
+    sound = [line.entry for line in lines if line.entry and line.row and not line.broken]
+    names = [entry.name for entry in sound if overdue_since(entry, now)]
     if not names:
         return [Finding("overdue", Level.OK, "nothing that is due waits")]
     text = f"due for more than {late:.0f} s and not sent: {_named(names)}"
-    mend = "see `lock` above and beat's log (send_failed: the broker can't be reached)"
+    mend = (
+        "see `lock` above and beat's log (send_failed: the broker can't be reached); an entry that "
+        "beat passes over counts anew after `redbeat disable` and `redbeat enable`"
+    )
     return [Finding("overdue", Level.WRONG, text, mend)]
 
 

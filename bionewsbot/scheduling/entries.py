@@ -22,7 +22,14 @@ from bionewsbot.errors import EntryError
 from bionewsbot.names import QUEUE_DEFAULT
 from bionewsbot.runs.model import JOB, OVERLAP_ALLOW, OVERLAP_SKIP, Message, NewRun, Occurrence
 from bionewsbot.scheduling.calendar import EPOCH, jitter_of, next_after, occurrences
-from bionewsbot.scheduling.policies import CATCH_UP_ALL, CATCH_UP_LATEST, ON_TIME, coalesce, decide
+from bionewsbot.scheduling.policies import (
+    CATCH_UP_ALL,
+    CATCH_UP_LATEST,
+    ON_TIME,
+    all_missed,
+    coalesce,
+    decide,
+)
 from bionewsbot.scheduling.redbeat_json import decode, encode, schedule_as_dict
 
 OWN_FIELD = "bionewsbot"
@@ -34,9 +41,9 @@ DEFAULT_RUN_DEADLINE = 6 * 3600.0
 NEVER = -1.0
 """Score of an entry that isn't due at any time; RedBeat, too, passes over scores below zero."""
 
-BATCH = 1000
-"""Occurrences of one entry that are decided on at a time, so that a beat which was away for long
-goes through what passed in steps that each end within its lock's life."""
+BATCH = 500
+"""Occurrences that are decided on at a time, so that a beat which was away for long goes through
+what passed in steps that end within its lock's life (Redis opens 1,000 runs in about 0.2 s)."""
 
 _SHORTEST_DEADLINE = timedelta(minutes=1)
 _LONGEST_DEADLINE = timedelta(hours=6)
@@ -84,8 +91,11 @@ class Definition:
         try:
             given["schedule"] = decode(json.dumps(given["schedule"]))
             given["args"] = tuple(given.get("args") or ())
-            return cls(**given)
-        except (KeyError, TypeError, ValueError) as error:
+            definition = cls(**given)
+            definition.as_dict()
+            return definition
+        except Exception as error:
+            # RedBeat and Celery raise whatever they like for what is none.
             raise EntryError(f"its values can't be read: {error}") from error
 
 
@@ -119,7 +129,8 @@ class Entry:
     name: str
     definition: Definition
     last_run_at: datetime | None = None
-    """Scheduled time of the last occurrence that was decided on (UTC)."""
+    """Up to when its occurrences were decided on (UTC): the scheduled time of the last one, or
+    since when it counts."""
     total_run_count: int = 0
     from_file: Mapping[str, Any] | None = None
     """What `beat_schedule.py` last said of it, as `Definition.as_dict` gives it; None for an
@@ -145,6 +156,18 @@ class Entry:
     def edited(self) -> bool:
         """Whether somebody changed its times with plain RedBeat since it was last stored."""
         return self.seen is not None and self.seen != self.times
+
+    @property
+    def as_seen(self) -> "Entry":
+        """The entry with its times as they were when it was last stored."""
+        if not self.edited:
+            return self
+        try:
+            times = {**self.definition.as_dict(), **(self.seen or {})}
+            return replace(self, definition=Definition.from_dict(times))
+        except EntryError:
+            # Nobody knows when it was due.
+            return replace(self, last_run_at=None)
 
     @property
     def changed_fields(self) -> tuple[str, ...]:
@@ -183,7 +206,7 @@ class Entry:
 
         The second value says that there are more than the BATCH returned.
         """
-        if self.last_run_at is None or not self.definition.enabled:
+        if not self.definition.enabled or self.last_run_at is None or self.last_run_at > now:
             return [], False
         passed = occurrences(
             self.definition.schedule,
@@ -202,6 +225,11 @@ class Entry:
     def runs_due(self, app: Celery, now: datetime) -> "DueRuns":
         """Return the runs to open for what is due: to start, or to be put on record as missed."""
         due, more = self.due(now)
+        too_late = now - self.starting_deadline - timedelta(microseconds=1)
+        if more and due[-1] < too_late:
+            # Of a beat that was away for very long: it isn't to go through each second of a year.
+            missed = self.run(app, due[0], missed=all_missed(due[0], too_late).missed)
+            return DueRuns((missed,), too_late)
         decisions = decide(
             due,
             now,
@@ -276,7 +304,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class DueRuns:
-    """The runs of an entry that are due, and up to which scheduled time they answer for it."""
+    """The runs of an entry that are due, and up to which time they answer for it."""
 
     runs: tuple[NewRun, ...]
     until: datetime
@@ -319,11 +347,11 @@ def read_entry(row: Row) -> Entry:
         meta = _field("meta", row.meta or "{}", decode)
         own = _field(OWN_FIELD, row.own or "{}", json.loads)
         _require(definition, task=str, args=list | None, kwargs=dict | None, enabled=bool | None)
-        _require(definition, schedule=crontab | interval | rrule)
+        _require(definition, schedule=crontab | interval | rrule, options=dict | None)
         _require(meta, last_run_at=datetime | None, total_run_count=int | None)
         _require(own, policy=dict | None, from_file=dict | None, seen=dict | None)
         policy = own.get("policy") or {}
-        options = dict(definition.get("options") or {})
+        options = {**(definition.get("options") or {})}
         given = Definition(
             task=definition["task"],
             schedule=definition["schedule"],

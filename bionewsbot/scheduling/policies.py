@@ -59,6 +59,11 @@ def coalesce(decisions: Sequence[Decision]) -> list[Decision]:
     return folded
 
 
+def all_missed(first: datetime, until: datetime) -> Decision:
+    """Put more than one cares to count on record as one: the first, which names the end."""
+    return Decision(first, f"all occurrences up to {format_time(until)} were missed")
+
+
 def _missed(
     one: datetime, now: datetime, allowed: timedelta, catch_up: str, latest: datetime | None
 ) -> str | None:

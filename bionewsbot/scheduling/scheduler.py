@@ -17,11 +17,12 @@ from redis import RedisError
 from bionewsbot import settings as settings_module
 from bionewsbot.celeryconfig import BEAT_REDIS_TIMEOUT, FAILOVER_SECONDS, connect_beat_redis
 from bionewsbot.errors import EntryError, TimetableError
-from bionewsbot.runs.dispatch import start_runs
+from bionewsbot.runs.dispatch import open_runs, send_jobs
 from bionewsbot.runs.ledger import Ledger
+from bionewsbot.runs.model import NewRun
 from bionewsbot.scheduling import timetable_sync
 from bionewsbot.scheduling.checks import problems
-from bionewsbot.scheduling.entries import DueRuns, Entry, Row, read_entry
+from bionewsbot.scheduling.entries import BATCH, DueRuns, Entry, Row, read_entry
 from bionewsbot.scheduling.store import Change, Look, Store
 from bionewsbot.scheduling.timetable import load_timetable
 
@@ -127,9 +128,9 @@ class Scheduler(RedBeatScheduler):
         statics = self._store.statics()
         rows |= {row.name: row for row in self._store.rows(statics - rows.keys())}
         sync = timetable_sync.plan(self.app, self._timetable, rows, statics, now)
-        if sync.missed:
-            self._ledger.open_all(sync.missed)
-        if not self._store.write_as_holder(self.me, self.lock_timeout, sync.changes):
+        openings = open_runs(self._ledger, sync.missed) if sync.missed else []
+        counts = Counter(opening.verdict.value for opening in openings)
+        if not self._store.write_as_holder(self.me, self.lock_timeout, sync.changes, counts):
             return False
         self._store.reconsider(self.me)
         for name, fields in sync.kept.items():
@@ -155,25 +156,35 @@ class Scheduler(RedBeatScheduler):
         """Send what is due of these entries and advance them; False if the lock is lost."""
         changes: list[Change] = []
         due: list[tuple[Entry, DueRuns]] = []
+        runs: list[NewRun] = []
+        started = time.monotonic()
         for row in rows:
             found = self._examine(row, now)
             if isinstance(found, Change):
                 changes.append(found)
             else:
                 due.append(found)
-        counts = Counter(set_aside=sum(change.aside is not None for change in changes))
+                runs += found[1].runs
+            # All of this has to end within the lock's life; the rest comes with the next look.
+            if len(runs) >= BATCH or time.monotonic() - started > self.lock_timeout / 3:
+                break
+        openings = open_runs(self._ledger, runs)
+        unsent = [one for one in openings if one.to_send]
+        late = {one.new.occurrence.entry for one in unsent}
+        counts = Counter(one.verdict.value for one in openings if not one.to_send)
+        counts["set_aside"] = sum(change.aside is not None for change in changes)
         try:
-            openings = start_runs(
-                self.app, self._ledger, [run for _, one in due for run in one.runs]
-            )
+            send_jobs(self.app, self._ledger, unsent)
         except OperationalError as error:
             # The broker is away, or any part of it: the ledger knows which runs were not sent.
-            logger.error("send_failed", extra={"error": str(error), "entries": len(due)})
-            counts["send_failed"] += len(due)
-            changes += [_put_off(entry, runs, now) for entry, runs in due]
+            logger.error("send_failed", extra={"error": str(error), "entries": len(late)})
+            counts["send_failed"] = len(late)
         else:
-            counts.update(opening.verdict.value for opening in openings)
-            changes += [_advance(entry, runs, now) for entry, runs in due]
+            counts.update(one.verdict.value for one in unsent)
+            late = set()
+        changes += [
+            (_put_off if entry.name in late else _advance)(entry, one, now) for entry, one in due
+        ]
         return self._store.write_as_holder(self.me, self.lock_timeout, changes, +counts)
 
     def _examine(self, row: Row, now: datetime) -> Change | tuple[Entry, DueRuns]:
@@ -187,7 +198,9 @@ class Scheduler(RedBeatScheduler):
                 raise EntryError("; ".join(wrong))
             if entry.last_run_at is None or entry.last_run_at > now or entry.edited:
                 # New, from a clock that is ahead, or changed with plain RedBeat: it counts anew.
-                return Change.to(replace(entry, last_run_at=now), now)
+                anew = replace(entry, last_run_at=now)
+                missed = timetable_sync.given_up(self.app, entry, anew, now)
+                return entry, DueRuns(tuple(missed), now)
             due = entry.runs_due(self.app, now)
             return (entry, due) if due.runs else Change.to(entry, now)
         except EntryError as error:
@@ -227,8 +240,8 @@ def hurry_broker(app: Any) -> None:
 def _advance(entry: Entry, due: DueRuns, now: datetime) -> Change:
     started = sum(run.missed is None for run in due.runs)
     advanced = entry.advanced(due.until, started)
-    # One that plain RedBeat made is stored whole once, to tell its later edits by.
-    return (Change.to if entry.seen is None else Change.advance)(advanced, now)
+    # One that plain RedBeat made or changed is stored whole, to tell its later edits by.
+    return (Change.advance if entry.seen == entry.times else Change.to)(advanced, now)
 
 
 def _put_off(entry: Entry, due: DueRuns, now: datetime) -> Change:

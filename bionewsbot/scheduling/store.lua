@@ -27,6 +27,13 @@ local function read_row(key)
   return {key, row[1], row[2], row[3], 1}
 end
 
+-- What stands in the schedule may be anything; RedBeat's own keys (`redbeat::lock`) are no entries.
+local function is_entry(key)
+  local name = string.sub(key, #arg.prefix + 1)
+  return arg.prefix .. name == key and string.sub(name, 1, 1) ~= ':'
+         and redis.call('EXISTS', key) == 1
+end
+
 local operations = {}
 
 -- One look of a beat: stand for election, and, as the lock's holder, read what is due.
@@ -59,7 +66,7 @@ function operations.look()
     for _, key in ipairs(keys) do
       if not seen[key] then
         seen[key] = true
-        if redis.call('EXISTS', key) == 1 then
+        if is_entry(key) then
           table.insert(rows, read_row(key))
         else
           redis.call('ZREM', schedule, key)

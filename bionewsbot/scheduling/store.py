@@ -228,12 +228,6 @@ class Store:
         """Return the entries that are set aside, each with the reason."""
         return cast(dict[str, str], self._redis.hgetall(self._set_aside))
 
-    def overdue(self, seconds: float) -> list[str]:
-        """Return the names of entries that should have been looked at `seconds` ago."""
-        before = self.now().timestamp() - seconds
-        keys = cast(list[str], self._redis.zrangebyscore(self._schedule, 0, before))
-        return sorted(key.removeprefix(self._prefix) for key in keys)
-
     def changes(self, limit: int) -> list[Said]:
         """Return operators' changes, the latest first."""
         rows = cast(list[Any], self._redis.xrevrange(self._changes, count=limit))

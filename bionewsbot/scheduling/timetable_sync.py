@@ -10,7 +10,7 @@ from bionewsbot.errors import EntryError
 from bionewsbot.runs.model import NewRun
 from bionewsbot.scheduling.checks import problems
 from bionewsbot.scheduling.entries import Definition, Entry, Row, read_entry
-from bionewsbot.scheduling.policies import Decision, coalesce
+from bionewsbot.scheduling.policies import Decision, all_missed
 from bionewsbot.scheduling.store import Change
 
 
@@ -41,7 +41,7 @@ def plan(
     missed: list[NewRun] = []
     kept: dict[str, tuple[str, ...]] = {}
     for name, wanted in timetable.items():
-        before = _stored(rows.get(name), now)
+        before = _stored(rows.get(name))
         after = _merge(name, wanted, before, name in statics, now)
         if problems(app, name, after.definition, now):
             # An operator's value is wrong: beat sets the entry aside, which shows it.
@@ -51,7 +51,7 @@ def plan(
             kept[name] = after.changed_fields
         changes.append(replace(Change.to(after, now, static=True), was=rows.get(name)))
     for name in statics - set(timetable):
-        missed += given_up(app, _stored(rows.get(name), now), None, now)
+        missed += given_up(app, _stored(rows.get(name)), None, now)
         changes.append(Change(name, rows.get(name), delete=True))
     return Sync(tuple(changes), tuple(missed), kept)
 
@@ -59,37 +59,35 @@ def plan(
 def changed(before: Entry, after: Entry, now: datetime) -> Entry:
     """Return `after`, which starts from `now` where its times are others than those of `before`.
 
-    An occurrence of the new schedule that lies in the past is nobody's.
+    An occurrence of the new schedule that lies in the past is nobody's. Nor is one where plain
+    RedBeat made the change.
     """
-    return after if before.times == after.times else replace(after, last_run_at=now)
+    same = before.times == after.times and not before.edited
+    return after if same else replace(after, last_run_at=now)
 
 
 def given_up(app: Celery, before: Entry | None, after: Entry | None, now: datetime) -> list[NewRun]:
     """Return, as missed, what was due under `before` and is not decided on under `after`."""
-    if before is None or problems(app, before.name, before.definition, now):
+    if before is None or (after is not None and after.last_run_at == before.last_run_at):
         return []
-    if after is not None and after.last_run_at == before.last_run_at:
+    before = before.as_seen
+    if problems(app, before.name, before.definition, now):
         return []
-    missed: list[NewRun] = []
-    more = True
-    while more:
-        due, more = before.due(now)
-        decisions = [Decision(one, "its entry was changed before it could start") for one in due]
-        for one in coalesce(decisions) if more else decisions:
-            missed.append(before.run(app, one.scheduled_for, missed=one.missed))
-        before = replace(before, last_run_at=due[-1]) if due else before
-    return missed
+    due, more = before.due(now)
+    decisions = [Decision(one, "its entry was changed before it could start") for one in due]
+    if more:
+        decisions = [all_missed(due[0], now)]
+    return [before.run(app, one.scheduled_for, missed=one.missed) for one in decisions]
 
 
-def _stored(row: Row | None, now: datetime) -> Entry | None:
+def _stored(row: Row | None) -> Entry | None:
     if row is None:
         return None
     try:
-        stored = read_entry(row)
+        return read_entry(row)
     except EntryError:
         # Nothing of it can be kept; the file mends it.
         return None
-    return replace(stored, last_run_at=now) if stored.edited else stored
 
 
 def _merge(

@@ -177,6 +177,7 @@ def _restart(beats: Beats) -> None:
 def assert_nothing_lost(beats: Beats) -> None:
     """End the beats and check what the ledger and the queues have of both entries."""
     for _, process in list(beats._beats.items()):
+        assert process.running
         assert process.stop() == 0
     every, latest = beats.starts("every"), beats.starts("latest")
     assert_every_second_once(every)

@@ -40,6 +40,7 @@ BROKEN_DEFINITIONS = {
     "kwargs that are an object": plain_definition(kwargs=EVERY),
     "enabled": plain_definition(enabled="yes"),
     "options": plain_definition(options=[1]),
+    "options in pairs": plain_definition(options=[[1, 2]]),
     "an option": plain_definition(options={"queue": "high", "countdown": 5}),
     "another's name": plain_definition(name="another"),
     "an unknown type": plain_definition(schedule={"__type__": "solar", "event": "sunset"}),

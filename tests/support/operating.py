@@ -76,6 +76,11 @@ class Console:
         (row,) = self.store.rows([name])
         return read_entry(row)
 
+    def due(self) -> list[str]:
+        """Return the names of the entries that a look would bring now."""
+        keys = self.redis.zrangebyscore("redbeat::schedule", 0, self.store.now().timestamp())
+        return [key.removeprefix("redbeat:") for key in keys]
+
     def rewind(self, name: str, **ago: float) -> None:
         """Have an entry decided on last so long ago."""
         now = self.store.now()

@@ -83,6 +83,15 @@ def test_overdue(console: Console, tick: Tick) -> None:
     assert found["text"].endswith("not sent: hourly")
 
 
+def test_what_cant_be_sent_is_overdue(console: Console, tick: Tick) -> None:
+    """Though it is put off again and again, so that no look would bring it now."""
+    tick()
+    console.rewind("hourly", hours=2)
+    console.redis.zadd("redbeat::schedule", {"redbeat:hourly": console.store.now().timestamp() + 9})
+    (found,) = findings(console, "overdue")
+    assert found["text"].endswith("not sent: hourly")
+
+
 def test_set_aside(console: Console, tick: Tick) -> None:
     """Each with its reason and its mend."""
     tick()

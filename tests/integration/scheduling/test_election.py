@@ -64,6 +64,20 @@ def test_who_is_elected_brings_its_file(schedule: Schedule, timetable: Write) ->
     assert schedule.store.statics() == {"another", "daily"}
 
 
+def test_what_the_file_gives_up_is_logged_and_counted(
+    schedule: Schedule, timetable: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was due under the times that the file had before is missed like any other."""
+    schedule.leader()
+    schedule.pass_since("often", 90 * MINUTE)
+    timetable(TIMETABLE.replace("3600", "7200"))
+    schedule.depose()
+    schedule.leader()
+    missed = [run.status for run in schedule.runs("often")]
+    assert missed and set(missed) == {"missed"}
+    assert said(caplog)["run_missed"] == schedule.store.counts()["missed"] == len(missed)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -113,6 +127,20 @@ def test_who_leads_again_after_its_lock_ended_looks_at_the_file_again(schedule: 
     assert schedule.entry("often").definition.queue == "high"
 
 
+def test_redis_loses_all_its_data_under_beat(schedule: Schedule, broker: Broker) -> None:
+    """The next look brings the file anew, which counts from then on; nothing fires."""
+    beat = schedule.leader()
+    put_due(schedule)
+    schedule.redis.flushdb()
+    schedule.redis.script_flush()
+    before = schedule.store.now()
+    schedule.settle(beat)
+    assert schedule.store.names() == ["daily", "often"]
+    last = schedule.entry("often").last_run_at
+    assert last is not None and last >= before
+    assert schedule.ledger.latest(9) == []
+
+
 def test_the_end_of_a_beat_gives_the_lock_back(schedule: Schedule) -> None:
     """A standby leads with its next look."""
     one, two = schedule.leader(), schedule.beat()
@@ -148,17 +176,16 @@ def test_redis_away_in_the_middle_of_a_tick(
     """Whether the message had gone out or not, the occurrence starts once."""
     beat = schedule.leader()
     put_due(schedule)
-    start_runs = scheduler_module.start_runs
+    send_jobs = scheduler_module.send_jobs
 
-    def interrupted(*args: Any) -> Any:
+    def interrupted(*args: Any) -> None:
         if when == "before":
             clean_redis.kill()
-        answer = start_runs(*args)
+        send_jobs(*args)
         clean_redis.kill()
-        return answer
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler_module, "start_runs", interrupted)
+        patch.setattr(scheduler_module, "send_jobs", interrupted)
         assert beat.tick() == 1.0
     clean_redis.start()
     schedule.settle(beat)
@@ -174,16 +201,15 @@ def test_a_lock_that_is_lost_in_the_middle_of_a_tick(
     """The old holder writes nothing more; the new one finds the run there and drops it."""
     one, two = schedule.leader(), schedule.beat()
     at = put_due(schedule)
-    start_runs = scheduler_module.start_runs
+    send_jobs = scheduler_module.send_jobs
 
-    def frozen(*args: Any) -> Any:
-        answer = start_runs(*args)
+    def frozen(*args: Any) -> None:
+        send_jobs(*args)
         schedule.depose()
-        monkeypatch.setattr(scheduler_module, "start_runs", start_runs)
+        monkeypatch.setattr(scheduler_module, "send_jobs", send_jobs)
         two.tick()
-        return answer
 
-    monkeypatch.setattr(scheduler_module, "start_runs", frozen)
+    monkeypatch.setattr(scheduler_module, "send_jobs", frozen)
     assert one.tick() == 1.0
     assert schedule.entry("own").last_run_at == at - MINUTE
     schedule.settle(two)

@@ -133,6 +133,24 @@ def test_we_run_plain_redbeats_entries(
     assert schedule.entry("own").definition.schedule == interval(60)
 
 
+def test_what_plain_redbeat_gave_up_is_missed(
+    schedule: Schedule, broker: Broker, plain: Callable[..., RedBeatSchedulerEntry]
+) -> None:
+    """Edited before it was sent: what was due is on record, once, and counted."""
+    beat = schedule.leader()
+    at = put_due(schedule)
+    own = plain("own")
+    own.schedule = interval(86_400)
+    own.save()
+    schedule.redis.zadd("redbeat::schedule", {"redbeat:own": 1})
+    schedule.settle(beat)
+    assert [(run.scheduled_for, run.status) for run in schedule.runs("own")] == [(at, "missed")]
+    assert schedule.store.counts() == {"missed": 1}
+    one = schedule.entry("own")
+    assert not one.edited
+    assert one.last_run_at is not None and one.last_run_at > at
+
+
 def test_an_operators_changes_survive_elections(schedule: Schedule, timetable: Write) -> None:
     """The file's own later change is seen beside them."""
     schedule.leader()

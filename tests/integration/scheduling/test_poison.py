@@ -12,6 +12,7 @@ from support.scheduling import MINUTE, Schedule, put_due, said
 
 from bionewsbot import names
 from bionewsbot.scheduling.entries import OWN_FIELD
+from bionewsbot.scheduling.overview import Overview
 
 
 def poison(schedule: Schedule) -> set[str]:
@@ -38,7 +39,10 @@ def poison(schedule: Schedule) -> set[str]:
         (OWN_FIELD, BROKEN_OWNS),
     ):
         for number, text in enumerate(texts.values()):
-            hash_(f"{kind}-{number}", **{kind: text.encode("utf-8", "surrogateescape")})
+            name = f"{kind}-{number}"
+            # Else another's name were what is wrong with each.
+            text = text.replace('"name": "entry"', f'"name": "{name}"')
+            hash_(name, **{kind: text.encode("utf-8", "surrogateescape")})
     for number, changes in enumerate(
         [
             {"task": "bionewsbot.nope"},
@@ -50,6 +54,10 @@ def poison(schedule: Schedule) -> set[str]:
             {"schedule": {"__type__": "interval", "every": 0.5, "relative": False}},
             {"schedule": {"__type__": "interval", "every": 1e12, "relative": False}},
             {"schedule": {"__type__": "rrule", "freq": 6, "dtstart": 0}},
+            # Searched for day by day up to the year 9999, longer than beat's lock lives.
+            {"schedule": {"__type__": "rrule", "freq": 3, "bymonth": 2, "bymonthday": 30}},
+            {"schedule": {"__type__": "rrule", "freq": 3, "interval": 0}},
+            {"schedule": {"__type__": "rrule", "freq": 3, "byhour": "abc"}},
         ]
     ):
         hash_(f"checked-{number}", definition=json.dumps({**found, **changes}))
@@ -99,6 +107,20 @@ def test_poisoned_entries_harm_only_themselves(
     assert said(caplog)["entry_set_aside"] == len(poisoned)
     assert beat.tick() > 0
     assert {schedule.score(name) for name in ("list", "checked-0", "policy-0")} == {-1}
+    # The command line shows them, each with the reason.
+    lines = Overview(schedule.app, schedule.store).lines(schedule.store.now())
+    assert {line.name for line in lines if line.broken} == poisoned
+
+
+def test_what_is_no_entry_leaves_the_schedule(schedule: Schedule, broker: Broker) -> None:
+    """Whatever stands there by name: a key of another kind, RedBeat's own keys, nothing at all."""
+    beat = schedule.leader()
+    strangers = ["bionewsbot:beats", "redbeat::lock", "redbeat::schedule", "redbeat:", "nothing"]
+    schedule.redis.zadd("redbeat::schedule", dict.fromkeys(strangers, 1))
+    schedule.settle(beat)
+    assert schedule.store.names() == ["daily", "often"]
+    assert schedule.store.set_aside() == {}
+    assert schedule.redis.exists("bionewsbot:beats", "redbeat::lock") == 2
 
 
 def test_poisoned_entries_survive_an_election(schedule: Schedule, broker: Broker) -> None:

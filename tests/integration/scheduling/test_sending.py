@@ -3,6 +3,8 @@
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from celery.schedules import schedule as interval
@@ -15,7 +17,9 @@ from bionewsbot import names
 from bionewsbot.runs import dispatch
 from bionewsbot.runs.model import Address
 from bionewsbot.runs.reconciler import reconcile
+from bionewsbot.scheduling import scheduler as scheduler_module
 from bionewsbot.scheduling.entries import Entry
+from bionewsbot.scheduling.store import Store
 
 
 def test_a_due_entry_starts_a_run(schedule: Schedule, broker: Broker) -> None:
@@ -150,7 +154,7 @@ def test_the_first_wait_is_short(
         # However late a busy machine made the attempt itself.
         assert 2 * earlier <= again <= late + max(1, late)
         earlier = again
-        wait_until(lambda: schedule.store.overdue(0), "the entry is due again")
+        wait_until(lambda: schedule.is_due("own"), "the entry is due again")
 
 
 def test_past_its_deadline_an_unsent_run_is_missed(
@@ -194,6 +198,55 @@ def test_a_failed_send_holds_back_nobody_else(
     monkeypatch.setattr(dispatch, "_publish", refuse)
     schedule.settle(beat)
     assert schedule.entry("new").last_run_at is not None
+
+
+def test_what_is_missed_beside_a_failed_send_is_counted(
+    schedule: Schedule, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its entry goes on: only what has something to send is put off."""
+    beat = schedule.leader()
+    at = put_due(schedule, "late", starting_deadline=60.0)
+    put_due(schedule, starting_deadline=3600.0)
+    monkeypatch.setattr(dispatch, "_publish", refuse)
+    schedule.settle(beat)
+    assert [run.status for run in schedule.runs("late")] == ["missed"]
+    assert schedule.entry("late").last_run_at == at
+    assert schedule.entry("own").last_run_at == at - MINUTE
+    assert schedule.store.counts() == {"send_failed": 1, "missed": 1}
+
+
+def test_one_look_sends_no_more_than_its_lock_can_outlive(
+    schedule: Schedule, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many entries with much to catch up are dealt with look by look; nothing is left out."""
+    beat = schedule.leader()
+    monkeypatch.setattr(scheduler_module, "BATCH", 5)
+    for number in range(4):
+        put_missed(schedule, f"own-{number}", catch_up="all", starting_deadline=3600.0)
+    assert beat.tick() == 0
+    assert schedule.store.counts() == {"opened": 6}
+    schedule.settle(beat)
+    assert len(broker.messages("high")) == schedule.store.counts()["opened"] >= 12
+    assert "exists" not in schedule.store.counts()
+
+
+def test_entries_that_are_slow_to_examine_are_examined_look_by_look(
+    schedule: Schedule, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their sum doesn't outlive the lock, which would have them begun anew for ever."""
+    beat = schedule.leader()
+    for number in range(3):
+        put_due(schedule, f"own-{number}")
+    monkeypatch.setattr(beat, "lock_timeout", 0.0)
+    monkeypatch.setattr(beat._store, "write_as_holder", partial(_held, beat._store))
+    for sent in (1, 2, 3):
+        rows = beat._store.look(beat.me, 3.0).rows
+        assert beat._send(rows, schedule.store.now())
+        assert len(broker.messages("high")) == sent
+
+
+def _held(store: Store, me: str, lock_seconds: float, *rest: Any) -> bool:
+    return Store.write_as_holder(store, me, 3.0, *rest)
 
 
 def test_the_reconciler_and_beat_send_once(

@@ -205,8 +205,6 @@ def test_a_look_brings_what_is_due(store: Store, schedule: Schedule) -> None:
     look = store.look("a", LOCK)
     assert [row.name for row in look.rows] == ["due"]
     assert look.next_score == schedule.score("later")
-    assert store.overdue(0) == ["due"]
-    assert store.overdue(3 * 3600) == []
 
 
 def test_of_many_the_oldest_and_the_newest_come_first(store: Store, schedule: Schedule) -> None:

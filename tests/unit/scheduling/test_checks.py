@@ -11,6 +11,7 @@ from support.jobs import APP, NOW, definition
 
 from bionewsbot.scheduling.checks import problems
 
+EARLY = datetime(1969, 12, 31, tzinfo=UTC)
 OVER = rrule("DAILY", dtstart=datetime(2026, 1, 1, tzinfo=UTC), count=2)
 
 
@@ -89,6 +90,19 @@ def test_names(name: str) -> None:
         ),
         ({"schedule": interval(timedelta(days=10**8))}, "its interval must be a whole number"),
         ({"schedule": rrule("HOURLY", dtstart=NOW)}, "its rule must count by days or longer"),
+        ({"schedule": rrule(9, dtstart=NOW)}, "its rule must count by days or longer"),
+        ({"schedule": rrule("DAILY", dtstart=NOW, interval=0)}, "its rule must count"),
+        ({"schedule": rrule("DAILY", dtstart=EARLY)}, "start in 1970 or later"),
+        ({"schedule": rrule("DAILY", dtstart=NOW, byhour=range(7))}, "at most 6 times of the day"),
+        (
+            {"schedule": rrule("WEEKLY", dtstart=NOW, bymonth=2, bymonthday=30)},
+            "choose among days and weeks by weekdays only",
+        ),
+        (
+            {"schedule": rrule("MONTHLY", dtstart=NOW, bymonthday=30, bymonth=2)},
+            "its schedule never comes due",
+        ),
+        ({"schedule": rrule("YEARLY", dtstart=NOW, interval=1.5)}, "when it is due can't be said"),
         ({"schedule": OVER}, "its schedule never comes due"),
     ],
     ids=str,

@@ -24,6 +24,7 @@ from support.jobs import APP, NOW, at, definition, entry, stored
 from bionewsbot.errors import EntryError
 from bionewsbot.runs.model import JOB, Message, Occurrence
 from bionewsbot.scheduling.entries import (
+    BATCH,
     DEFAULT_RUN_DEADLINE,
     NEVER,
     POLICY_FIELDS,
@@ -33,6 +34,7 @@ from bionewsbot.scheduling.entries import (
     default_starting_deadline,
     read_entry,
 )
+from bionewsbot.scheduling.timetable_sync import given_up
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -224,6 +226,10 @@ def test_values_that_cannot_be_read_are_told() -> None:
     for wrong in (
         {},
         {**right, "schedule": {"__type__": "crontab", "minute": "x"}},
+        {**right, "schedule": {"__type__": "rrule"}},
+        {**right, "schedule": {"__type__": "crontab", "minute": "1-99"}},
+        {**right, "schedule": 5},
+        {**right, "kwargs": 5},
         {**right, "x": 1},
     ):
         with pytest.raises(EntryError, match="its values can't be read"):
@@ -239,13 +245,15 @@ def test_due_lists_what_is_not_decided_on() -> None:
 
 
 def test_a_long_absence_is_gone_through_in_parts() -> None:
-    """A thousand at a time, and it says that there are more; the last part has the latest."""
-    one = entry(last=NOW.replace(second=0) - timedelta(minutes=1001))
+    """A part at a time, and it says that there are more; the last part has the latest."""
+    one = entry(
+        last=NOW.replace(second=0) - timedelta(minutes=BATCH + 1), starting_deadline=86_400.0
+    )
     first, more = one.due(NOW)
-    assert (len(first), more) == (1000, True)
+    assert (len(first), more) == (BATCH, True)
     runs = one.runs_due(APP, NOW)
     assert [run.missed for run in runs.runs] == [
-        "1000 occurrences up to 2026-01-15T11:59:00Z were missed"
+        f"{BATCH} occurrences up to 2026-01-15T11:59:00Z were missed"
     ]
     one = one.advanced(runs.until, 0)
     rest = one.runs_due(APP, NOW)
@@ -255,11 +263,19 @@ def test_a_long_absence_is_gone_through_in_parts() -> None:
     assert rest.until == at("2026-01-15 12:00")
 
 
+@pytest.mark.parametrize("seen", [{"schedule": 5}, {"timezone": []}, {"x": 1}], ids=str)
+def test_what_was_seen_may_be_anything(seen: Any) -> None:
+    """Nobody knows then when the entry was due before, so nothing of that time is."""
+    one = replace(entry(last=at("2026-01-15 11:00")), seen=seen)
+    assert one.edited
+    assert given_up(APP, one, None, NOW) == []
+
+
 def test_exactly_a_part_is_no_absence() -> None:
-    """A thousand that are due leave nothing for a next part."""
-    one = entry(last=NOW.replace(second=0) - timedelta(minutes=1000))
+    """As many as a part holds leave nothing for a next part."""
+    one = entry(last=NOW.replace(second=0) - timedelta(minutes=BATCH))
     due, more = one.due(NOW)
-    assert (len(due), more) == (1000, False)
+    assert (len(due), more) == (BATCH, False)
     assert one.runs_due(APP, NOW).runs[-1].missed is None
 
 

@@ -193,6 +193,20 @@ def test_times_edited_with_plain_redbeat_while_no_beat_ran(changes: dict[str, An
     assert one.definition.enabled
 
 
+@pytest.mark.parametrize(
+    "changes", [{"enabled": False}, {"schedule": interval(30)}], ids=["enabled", "schedule"]
+)
+def test_what_plain_redbeat_gave_up_is_missed(changes: dict[str, Any]) -> None:
+    """What was due under the times that beat saw last is on record, whoever changed them."""
+    there = edited_plainly(from_file(last=at("2026-01-15 11:58")), **changes)
+    sync = bring({"entry": definition()}, there)
+    assert after(sync).last_run_at == NOW
+    assert [run.occurrence.run_id for run in sync.missed] == [
+        "entry@2026-01-15T11:59:00Z",
+        "entry@2026-01-15T12:00:00Z",
+    ]
+
+
 def test_an_entry_that_left_the_file_is_removed() -> None:
     """With what was due of it on record."""
     there = from_file(last=at("2026-01-15 11:59"))
@@ -266,4 +280,6 @@ def test_nothing_is_given_up_of_what_never_ran() -> None:
     assert given_up(APP, None, None, NOW) == []
     assert given_up(APP, from_file(last=old, enabled=False), None, NOW) == []
     assert given_up(APP, from_file(last=old, task="tests.plain"), None, NOW) == []
+    (one,) = given_up(APP, from_file(last=old - timedelta(days=300)), None, NOW)
+    assert one.missed == f"all occurrences up to {format_time(NOW)} were missed"
     assert len(given_up(APP, from_file(last=old), None, NOW)) == 60
