@@ -47,7 +47,7 @@ def test_the_living_keep_and_the_dead_give_back(probes: Probes) -> None:
     assert probes.starts(*running, *later) == [1, 1, 1, 1]
     probes.worker("heir")
     for worker in workers:
-        probes.kill(worker)
+        worker.kill_all()
     died = time.monotonic()
     probes.wait_started(*running, times=2, seconds=AGAIN_SECONDS)
     probes.wait_started(*last, seconds=AGAIN_SECONDS - (time.monotonic() - died))
