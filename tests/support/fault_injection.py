@@ -1,17 +1,18 @@
-"""How each fault of the matrix is brought about: for real, at the moment that a case has reached."""
+"""How each fault of the matrix is brought about, for real, at the moment that was reached."""
 
 import os
 import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from support.answers import problem
 from support.faults import HARD_LIMIT, SOFT_LIMIT, Fault
 from support.faulty_backend import Reply
 from support.polling import wait_until
+from support.stack import ROOT
 
 if TYPE_CHECKING:
     from support.fault_stage import Case
@@ -88,17 +89,16 @@ def reach_soft_limit(case: "Case") -> None:
     case.start(reply=unfinished, lasting=True)
     case.release_each()
     case.wait_for_error("is still running")
+    case.release()
 
 
 def reach_hard_limit(case: "Case") -> None:
     """Threads: hold the call, and so its thread, until the run has ended without it.
 
-    Processes: freeze the process, so that it can't hear of the soft limit, until it is killed.
+    Processes: hold the call in one that doesn't hear of the soft limit, until it is killed.
     """
     case.start()
     case.reach()
-    if case.stage.pool == "processes":
-        os.kill(case.pid(), signal.SIGSTOP)
     case.wait_for_end()
 
 
@@ -108,7 +108,7 @@ def restart_redis(case: "Case") -> None:
     case.reach()
     case.stage.server.kill()
     case.release()
-    case.stage.server.start()
+    case.stage.redis_comes_back()
 
 
 def take_redis_away(case: "Case") -> None:
@@ -119,7 +119,7 @@ def take_redis_away(case: "Case") -> None:
     case.release()
     back_at = time.monotonic() + AWAY_SECONDS
     wait_until(lambda: time.monotonic() > back_at, "Redis has been away", seconds=60)
-    case.stage.server.start()
+    case.stage.redis_comes_back()
 
 
 def cut_connections(case: "Case") -> None:
@@ -153,7 +153,9 @@ def answering(reply: Reply, *, lasting: bool = False) -> Injection:
 
 
 def _error(status: int, **headers: str) -> Reply:
-    return Reply(status, problem(status), {name.replace("_", "-"): headers[name] for name in headers})
+    return Reply(
+        status, problem(status), {name.replace("_", "-"): headers[name] for name in headers}
+    )
 
 
 _WRONG = Reply(200, {"id": 7, "items": "none"})
@@ -184,6 +186,15 @@ INJECTIONS: Mapping[Fault, Injection] = {
     Fault.LASTING_WRONG_JSON: answering(_WRONG, lasting=True),
 }
 
+
+@dataclass(frozen=True)
+class Setup:
+    """How a worker is started."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+
+
 _LIMITS = {
     "CELERY_TASK_SOFT_TIME_LIMIT": str(SOFT_LIMIT),
     "CELERY_TASK_TIME_LIMIT": str(HARD_LIMIT),
@@ -191,11 +202,19 @@ _LIMITS = {
     "API_TIMEOUT": "60",
 }
 
-SETTINGS: Mapping[tuple[str, Fault], Mapping[str, str]] = {
-    ("threads", Fault.SOFT_LIMIT): {"CELERY_TASK_SOFT_TIME_LIMIT": "3"},
-    ("threads", Fault.HANGING): {"CELERY_TASK_SOFT_TIME_LIMIT": "3"},
-    ("threads", Fault.HARD_LIMIT): _LIMITS,
-    ("processes", Fault.SOFT_LIMIT): _LIMITS,
-    ("processes", Fault.HARD_LIMIT): _LIMITS,
+# A long poll ends by the soft limit.
+_SHORT_POLLS = Setup({"CELERY_TASK_SOFT_TIME_LIMIT": "3"})
+
+SETUPS: Mapping[tuple[str, Fault], Setup] = {
+    ("threads", Fault.SOFT_LIMIT): _SHORT_POLLS,
+    ("threads", Fault.HANGING): _SHORT_POLLS,
+    # A thread that is stuck for longer than this does no harm: no need for tests to wait longer.
+    ("threads", Fault.HARD_LIMIT): Setup(
+        {**_LIMITS, "CELERY_TASK_SOFT_TIME_LIMIT": "3", "CELERY_TASK_TIME_LIMIT": "4"}
+    ),
+    ("processes", Fault.SOFT_LIMIT): Setup(_LIMITS),
+    ("processes", Fault.HARD_LIMIT): Setup(
+        {**_LIMITS, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}, ("-I", "support.deaf")
+    ),
 }
-"""What a worker's settings differ in for a fault: limits that the tests can wait for."""
+"""What a worker is started with for a fault: limits that the tests can wait for."""

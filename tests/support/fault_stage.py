@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 import requests
 from celery import Celery
-from support.fault_injection import INJECTIONS, SETTINGS
+from kombu import pools
+from support.fault_injection import INJECTIONS, SETUPS, Setup
 from support.faults import ATTEMPTS, Cell, Moment
 from support.gate import Gate, Step, Trap
 from support.ledgers import new_run
@@ -28,7 +30,7 @@ from bionewsbot.celeryconfig import celery_config
 from bionewsbot.dead_letters.letters import Letter, Letters
 from bionewsbot.dead_letters.replay import replay
 from bionewsbot.runs.dispatch import start_run
-from bionewsbot.runs.model import JOB, Item, Message, Occurrence, Run
+from bionewsbot.runs.model import JOB, Message, Occurrence, Run
 
 END_SECONDS = 90
 """Longest wait for any end: three times what the slowest fault takes on a machine at rest."""
@@ -82,7 +84,7 @@ class Stage:
             REDIS_PORT=str(self.to_redis.port),
             API_BASE_URL=f"http://127.0.0.1:{self.to_backend.port}",
         )
-        self._settings: Mapping[str, str] = {}
+        self._setup = Setup()
         self._worker: Process | None = None
         self._undisturbed: Rows = {}
         self._clean = True
@@ -96,8 +98,15 @@ class Stage:
     def start_worker(self) -> Process:
         """Start one more worker; it is the stage's worker from now on."""
         name = f"w{next(self._numbers)}"
-        self._worker = self.stack.worker(name, "-P", self.pool, "-c", "2", **self._settings)
+        options = ("-P", self.pool, "-c", "2", *self._setup.options)
+        self._worker = self.stack.worker(name, *options, **self._setup.env)
         return self._worker
+
+    def redis_comes_back(self) -> None:
+        """Start Redis again on its append-only file."""
+        self.server.start()
+        # The ledger's own connections from before are dead; the workers have to see to theirs.
+        self.ledger._redis.connection_pool.disconnect()
 
     def keep(self, worker: Process) -> None:
         """End the stage's worker as a supervisor does and go on with another one."""
@@ -106,7 +115,7 @@ class Stage:
 
     def play(self, cell: Cell) -> None:
         """Have a run struck by a fault, and check what came of it."""
-        self._prepare(SETTINGS.get((cell.pool, cell.fault), {}))
+        self._prepare(SETUPS.get((cell.pool, cell.fault), Setup()))
         self._clean = False
         case = Case(self, cell)
         INJECTIONS[cell.fault](case)
@@ -118,7 +127,9 @@ class Stage:
         """Return what the backend has of a company."""
         query = f"?company_id={company}"
         stories = {
-            kind: sorted(row["story_id"].replace(company, "") for row in self.stack.get(kind + query))
+            kind: sorted(
+                row["story_id"].replace(company, "") for row in self.stack.get(kind + query)
+            )
             for kind in ("insights", "alerts")
         }
         return {"analyses": [row["type"] for row in self.stack.get("analyses" + query)], **stories}
@@ -139,7 +150,11 @@ class Stage:
         settings = replace(settings, celery_broker_url=self.server.url(2))
         with Celery("faults", set_as_current=False) as app:
             app.config_from_object(celery_config(settings))
-            yield app
+            try:
+                yield app
+            finally:
+                # All apps of a process share kombu's connections; Redis may be another one soon.
+                pools.reset()
 
     def at_rest(self) -> bool:
         """Whether no message waits and none is out."""
@@ -165,13 +180,13 @@ class Stage:
             elif self._worker is not None:
                 assert self._worker.stop() == 0
 
-    def _prepare(self, settings: Mapping[str, str]) -> None:
+    def _prepare(self, setup: Setup) -> None:
         if not self._clean:
             self._afresh()
-        if self._worker is not None and self._settings != settings:
+        if self._worker is not None and self._setup != setup:
             assert self._worker.stop() == 0
             self._worker = None
-        self._settings = settings
+        self._setup = setup
         if self._worker is None:
             self.start_worker()
         if not self._undisturbed:
@@ -189,7 +204,7 @@ class Stage:
         self._kill_workers()
         self.to_backend.refuse()
         self.to_backend.accept()
-        self.server.start()
+        self.redis_comes_back()
         self.server.flush()
         for company in self.stack.get("companies"):
             self.put_company(company["id"], "paused")
@@ -256,18 +271,15 @@ class Case:
         if self._hold is not None:
             self._hold.release()
 
-    def item(self) -> Item:
-        """Return what the ledger has of the struck company."""
-        items = self.stage.ledger.items(self.run_id)
-        return next(item for item in items if item.target == self.struck)
-
     def wait_for_error(self, words: str) -> None:
         """Wait until an attempt at the struck company has failed so."""
-        wait_until(
-            lambda: any(words in attempt["error"] for attempt in self.item().attempts),
-            f"an attempt fails with {words!r}",
-            seconds=END_SECONDS,
-        )
+
+        def failed() -> bool:
+            items = self.stage.ledger.items(self.run_id)
+            struck = (item for item in items if item.target == self.struck)
+            return any(words in one["error"] for item in struck for one in item.attempts)
+
+        wait_until(failed, f"an attempt fails with {words!r}", seconds=END_SECONDS)
 
     def pid(self) -> int:
         """Return the pid of the process in which the struck company's task runs."""
@@ -309,8 +321,7 @@ class Case:
         assert told == ([] if outcome.why is None else [(self.struck, outcome.why)])
         assert self.stage.rows(self.other) == self.stage.undisturbed
         for kind, rows in self.stage.rows(self.struck).items():
-            assert rows == self.stage.undisturbed[kind][: len(rows)] or outcome.why, kind
-            assert len(rows) <= len(self.stage.undisturbed[kind]), kind
+            assert not Counter(rows) - Counter(self.stage.undisturbed[kind]), kind
         wait_until(self.stage.at_rest, "no message waits or is out", seconds=END_SECONDS)
         for letter in letters:
             with self.stage.app() as app:
