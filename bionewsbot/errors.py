@@ -97,6 +97,10 @@ class AnalysisFailed(PermanentError):
     """The backend ended an analysis as failed and said that a retry can't help."""
 
 
+class OutOfMemory(PermanentError):
+    """The work needs more memory than its process may have."""
+
+
 class NotARun(PermanentError):
     """A job's task was called outside a run: without the headers that name its occurrence."""
 

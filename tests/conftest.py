@@ -18,4 +18,5 @@ pytest_plugins = [
     "support.postgres",
     "support.backend_app",
     "support.operating",
+    "support.fault_stage",
 ]
