@@ -11,6 +11,8 @@ from bionewsbot import settings as settings_module
 from bionewsbot import tasks
 from bionewsbot.celeryconfig import celery_config
 from bionewsbot.dead_letters import queue as dead_letter_queue
+from bionewsbot.delivery import transport
+from bionewsbot.delivery.events import EventStep
 from bionewsbot.delivery.leases import KeepStep, LeaseStep
 from bionewsbot.delivery.shutdown import ShutdownStep
 from bionewsbot.errors import SettingsError
@@ -24,6 +26,7 @@ def create_app() -> Celery:
     except SettingsError as error:
         # Celery's command line prints a traceback for any other exception.
         raise SystemExit(str(error)) from error
+    transport.register()
     app = Celery("bionewsbot", task_cls="bionewsbot.tasks.base:CheckedTask")
     app.config_from_object(
         {
@@ -35,7 +38,7 @@ def create_app() -> Celery:
     )
     ReconcilerStep.chores = (dead_letter_queue.sync,)
     app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep))
-    app.steps["consumer"].add(KeepStep)
+    app.steps["consumer"].update((KeepStep, EventStep))
     return app
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from delivery_notes import START
 from delivery_stage import BARE, OURS, PLAIN, RENEWED_BY_NOBODY, SLOTS, Peer, Stage, on_stage
-from table import table, with_ratio
+from table import table
 
 SETTLE_SECONDS = 25.0
 """How long the other worker has had to start when the first one is killed."""
