@@ -27,9 +27,11 @@ def listening(app: Celery) -> Iterator[list[dict[str, Any]]]:
         thread.start()
         channel = connection.default_channel
         wait_until(lambda: channel.client.pubsub_numpat() > 0, "somebody listens")
-        yield heard
-        receiver.should_stop = True
-        thread.join(timeout=20)
+        try:
+            yield heard
+        finally:
+            receiver.should_stop = True
+            thread.join(timeout=20)
 
 
 def of_kind(heard: list[dict[str, Any]], kind: str) -> int:
