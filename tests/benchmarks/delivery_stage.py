@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,48 +26,54 @@ LIMIT_SECONDS = 300
 """Longest wait for anything: far beyond what any of it takes."""
 
 
+Commands = Callable[[str, int, str], list[list[str]]]
+"""Makes, of a module, a number of workers and a broker's URL, the commands that start them."""
+
+
 @dataclass(frozen=True)
 class Peer:
     """One of the task queues that are compared, with its defaults."""
 
     name: str
     module: str
+    commands: Commands
     env: dict[str, str] = field(default_factory=dict, hash=False)
     slow: bool = False
     """Whether it gets a tenth of the no-op tasks."""
 
-    def workers(self, count: int) -> list[list[str]]:
-        """Return the commands of workers that run `count` times SLOTS tasks at a time.
 
-        One of ours takes all queues; of two, one takes `high` alone, as they are shipped.
-        """
-        slots = SLOTS * count
-        if self.module == "delivery_dramatiq":
-            # Two processes by its default: one a core.
-            threads = str(slots // 2)
-            dramatiq = [sys.executable, "-m", "dramatiq", self.module]
-            return [[*dramatiq, "--processes", "2", "--threads", threads]]
-        if self.module == "delivery_rq":
-            url = f"redis://127.0.0.1:{{port}}/{BROKER_DB}"
-            return [[*RQ, "worker-pool", "--quiet", "-u", url, "-n", str(slots), *QUEUES]]
-        if self.module == "delivery_plain":
-            return [celery(self.module, "worker", "-c", str(slots), "-Q", ",".join(QUEUES))]
-        both = [
-            celery(self.module, "worker", "-n", "all@%h", "-Q", ",".join(QUEUES)),
-            celery(self.module, "worker", "-n", "high@%h", "-Q", "high"),
-        ]
-        return both[:count]
+def _ours(module: str, workers: int, url: str) -> list[list[str]]:
+    """Return one worker for all queues, or this one and one for `high`, as they are shipped."""
+    both = [
+        celery(module, "worker", "-n", "all@%h", "-Q", ",".join(QUEUES)),
+        celery(module, "worker", "-n", "high@%h", "-Q", "high"),
+    ]
+    return both[:workers]
 
 
-RQ = [sys.executable, "-m", "rq.cli"]
+def _plain(module: str, workers: int, url: str) -> list[list[str]]:
+    return [celery(module, "worker", "-c", str(SLOTS * workers), "-Q", ",".join(QUEUES))]
 
-OURS = Peer("BioNewsBot", "delivery_ours")
-BARE = Peer("BioNewsBot, no run", "delivery_ours_bare")
-PLAIN = Peer("plain Celery", "delivery_plain")
-RENEWED_BY_NOBODY = Peer("plain Celery, late, 12 s", "delivery_plain", {"LATE": "1"})
-DRAMATIQ = Peer("Dramatiq", "delivery_dramatiq")
-RQ_PEER = Peer("RQ", "delivery_rq", slow=True)
-PEERS = (OURS, BARE, PLAIN, DRAMATIQ, RQ_PEER)
+
+def _dramatiq(module: str, workers: int, url: str) -> list[list[str]]:
+    # Two processes by its default: one a core.
+    threads = str(SLOTS * workers // 2)
+    command = [sys.executable, "-m", "dramatiq", module]
+    return [[*command, "--processes", "2", "--threads", threads]]
+
+
+def _rq(module: str, workers: int, url: str) -> list[list[str]]:
+    command = [sys.executable, "-m", "rq.cli", "worker-pool", "--quiet", "-u", url]
+    return [[*command, "-n", str(SLOTS * workers), *QUEUES]]
+
+
+OURS = Peer("BioNewsBot", "delivery_ours", _ours)
+BARE = Peer("BioNewsBot, no run", "delivery_ours_bare", _ours)
+PLAIN = Peer("plain Celery", "delivery_plain", _plain)
+RENEWED_BY_NOBODY = Peer("plain Celery, late, 12 s", "delivery_plain", _plain, {"LATE": "1"})
+DRAMATIQ = Peer("Dramatiq", "delivery_dramatiq", _dramatiq)
+RQ = Peer("RQ", "delivery_rq", _rq, slow=True)
+PEERS = (OURS, BARE, PLAIN, DRAMATIQ, RQ)
 
 
 class Stage(BaseStage):
@@ -79,12 +85,9 @@ class Stage(BaseStage):
         self.notes_file = folder / "notes"
 
     def work(self, count: int = 1) -> list[subprocess.Popen[str]]:
-        """Start the workers that `Peer.workers` says."""
-        port = str(self.server.port)
-        return [
-            self.start([word.replace("{port}", port) for word in command])
-            for command in self.peer.workers(count)
-        ]
+        """Start workers that carry out `count` times SLOTS tasks at a time."""
+        commands = self.peer.commands(self.peer.module, count, self.server.url(BROKER_DB))
+        return [self.start(command) for command in commands]
 
     def send(self, queue: str, label: str, count: int, seconds: float, every: float = 0.0) -> None:
         """Send messages whose tasks take `seconds`, all at once or one `every` seconds."""
