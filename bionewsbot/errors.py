@@ -82,6 +82,18 @@ class CollectionMissing(PermanentError):
     """The Backend API doesn't serve this optional collection (404 or 501 on it)."""
 
 
+class ArchiveUnavailable(RetryableError):
+    """The archive can't be read or written now; the message says where, and what mends it."""
+
+
+class ArchiveExists(RetryableError):
+    """Another writer took the part's place meanwhile; begin anew."""
+
+
+class ArchiveCorrupt(PermanentError):
+    """What lies in the archive is not what was written; nothing was deleted or restored."""
+
+
 class AnalysisFailed(PermanentError):
     """The backend ended an analysis as failed and said that a retry can't help."""
 

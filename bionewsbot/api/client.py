@@ -4,9 +4,10 @@ Every method raises BackendUnavailable, MalformedAnswer or CircuitOpen (try agai
 (don't).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -19,7 +20,10 @@ from bionewsbot.api.models import (
     Analysis,
     AnalysisType,
     CompanyPage,
+    Deleted,
+    ExportPage,
     Identified,
+    Imported,
     Insight,
     InsightPage,
     NewAlert,
@@ -191,6 +195,27 @@ class BackendClient:
         params = _given(company_id=company_id, state=state, **_span(since, before))
         for page in self._pages(f"{API}/alerts", AlertPage, params):
             yield from page.items
+
+    def export(self, collection: str, *, before: datetime) -> Iterator[dict[str, Any]]:
+        """Yield a collection's whole records older than `before`, page by page, the oldest first.
+
+        Analyses only once they have ended.
+        """
+        params = _given(**_span(None, before))
+        for page in self._pages(f"{API}/export/{_step(collection)}", ExportPage, params):
+            yield from page.items
+
+    def delete_exported(self, collection: str, ids: Sequence[str]) -> Deleted:
+        """Delete exactly these records, at most PAGE_SIZE; those that are gone are fine."""
+        path = f"{API}/export/{_step(collection)}/delete"
+        body = json.dumps({"ids": list(ids)}).encode()
+        return self._transport.call("POST", path, read=_as(Deleted), body=body)
+
+    def import_records(self, collection: str, records: Sequence[Mapping[str, Any]]) -> Imported:
+        """Put records back as they were, at most PAGE_SIZE; what is there is left as it is."""
+        path = f"{API}/import/{_step(collection)}"
+        body = json.dumps({"items": list(records)}).encode()
+        return self._transport.call("POST", path, read=_as(Imported), body=body)
 
     def _post(
         self, path: str, body: BaseModel, idempotency_key: str, read: Callable[[Answer], T]

@@ -199,3 +199,31 @@ class Stored(_Model):
 
     id: Text
     created: bool
+
+
+class ExportPage(Page):
+    """One page of whole records, as `import` takes them."""
+
+    items: tuple[dict[str, JsonValue], ...]
+
+
+class Deleted(_Model):
+    """What was deleted, and what wasn't there."""
+
+    deleted: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+class Conflict(_Model):
+    """A record that stays out of the backend, and why."""
+
+    id: Text
+    reason: str
+
+
+class Imported(_Model):
+    """What became of an import: inserted, there already as given, kept out."""
+
+    imported: Annotated[int, Field(ge=0)]
+    unchanged: Annotated[int, Field(ge=0)]
+    conflicts: tuple[Conflict, ...]
