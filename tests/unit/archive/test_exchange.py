@@ -13,6 +13,7 @@ from support.shelves import BEGAN, Death, Fate, MortalStorage, Shelf, record
 from bionewsbot.api.client import BackendClient
 from bionewsbot.archive.archive import Archive
 from bionewsbot.archive.exchange import Moved, go_on, hand_over, restore
+from bionewsbot.archive.parts import Part
 from bionewsbot.archive.storage import Storage
 from bionewsbot.errors import ArchiveCorrupt, ArchiveExists, RetryableError
 
@@ -212,6 +213,34 @@ def _restore_one(stage: Stage) -> None:
         if part.state == "kept":
             restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
             return
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_restore_that_dies_at_any_step_is_finished(tmp_path: Path, taken: bool) -> None:
+    """By the next call, once; what finds its place taken is in one part in the end."""
+    deaths = 0
+    for step in range(30):
+        stage = Stage(tmp_path / str(step), 3)
+        stage.hand_over(3)
+        newer = record(1, title="newer")
+        if taken:
+            stage.shelf.records[newer["id"]] = newer
+        stage.fate.left = step
+        try:
+            _restore_one(stage)
+        except Death:
+            deaths += 1
+        stage.fate.left = None
+        go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+        if any(part.state == "kept" and not part.replaces for part in _counting(stage)):
+            continue  # it died before the part was marked: nothing has happened
+        assert stage.archived() == ([record(1)] if taken else [])
+        assert stage.shelf.records == (stage.all | ({newer["id"]: newer} if taken else {}))
+    assert 5 < deaths < 30
+
+
+def _counting(stage: Stage) -> list[Part]:
+    return [part for part in stage.archive.parts(COLLECTION) if part.state != "restored"]
 
 
 def test_what_writers_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
