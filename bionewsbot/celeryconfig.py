@@ -41,8 +41,9 @@ SWEEP_LOCK_SECONDS = 5
 """Life of the sweep's lock. kombu's 300 s would stop all sweeps for so long when the worker that
 holds it is killed; two sweeps at once do no harm."""
 
-BREAKER_REDIS_TIMEOUT = 1.0
-"""Seconds that one Redis command of the circuit breaker may take, which works alone after that."""
+GUARD_REDIS_TIMEOUT = 1.0
+"""Seconds that one Redis command may take of what guards the Backend API (circuit breaker, limit of
+calls), which works alone after that."""
 
 _REDIS_RETRIES = 6
 
@@ -152,9 +153,9 @@ def connect_beat_redis(settings: Settings) -> "Redis":
     )
 
 
-def connect_breaker_redis(settings: Settings) -> "Redis":
-    """Return the circuit breaker's client of the scheduler's database; it gives up soon as well."""
-    options = _impatient_options(settings, BREAKER_REDIS_TIMEOUT)
+def connect_guard_redis(settings: Settings) -> "Redis":
+    """Return the client of what guards the Backend API; it gives up soon as well."""
+    options = _impatient_options(settings, GUARD_REDIS_TIMEOUT)
     return Redis.from_url(settings.scheduler_redis_url, decode_responses=True, **options)
 
 

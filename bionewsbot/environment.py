@@ -12,9 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from environs import Env
-from environs.exceptions import EnvError
+from limits import RateLimitItem, parse_many
 
 from bionewsbot.errors import SettingsError
+
+MAX_CALLS = 100_000
+"""Most calls of a rate: Redis keeps the time of each, 2 MB of them."""
+
+MAX_CALLS_SECONDS = 86_400
+"""Longest time of a rate: the tasks that wait for it must end some day."""
 
 
 class Reader:
@@ -74,6 +80,26 @@ class Reader:
 
         allowed = "company ids separated by commas, such as GILD,MRNA"
         return tuple(self._parse(name, [], allowed, parse, well_formed))
+
+    def rate(self, name: str) -> RateLimitItem | None:
+        """Return a number of calls in a time, in the notation of `limits`; None if unset."""
+
+        def parse(key: str) -> RateLimitItem:
+            text = self.env.str(key)
+            (rate,) = parse_many(text)
+            if 0 in map(int, re.findall(r"\d+", text)):
+                raise ValueError("`limits` takes 5 per 0 seconds for 5 per second")
+            return rate
+
+        def bounded(rate: RateLimitItem) -> bool:
+            return 1 <= rate.amount <= MAX_CALLS and rate.get_expiry() <= MAX_CALLS_SECONDS
+
+        allowed = (
+            f"a number of calls from 1 to {MAX_CALLS} in a time of up to a day, such as 50/second, "
+            "600/minute or 30 per 10 seconds"
+        )
+        rate: RateLimitItem | None = self._parse(name, None, allowed, parse, bounded)
+        return rate
 
     def url(self, name: str, default: str, schemes: Sequence[str]) -> str:
         """Return a URL with one of the schemes and a host."""
@@ -135,7 +161,7 @@ class Reader:
             return default
         try:
             value = parse(name)
-        except EnvError:
+        except ValueError:  # as all of environs' and limits' complaints about values are
             value = None
         if value is None or not valid(value):
             self.refuse(name, allowed)

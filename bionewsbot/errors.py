@@ -58,8 +58,19 @@ class BackendUnavailable(RetryableError):
         self.status = status
 
 
-class CircuitOpen(RetryableError):
-    """The circuit breaker lets no call through now; `retry_after` says for how many seconds."""
+class NotCalled(RetryableError):
+    """The Backend API was not even called; `retry_after` says for how many seconds not to.
+
+    It uses up no attempt.
+    """
+
+
+class CircuitOpen(NotCalled):
+    """The circuit breaker lets no call through now."""
+
+
+class RateLimited(NotCalled):
+    """All workers together make as many calls already as API_RATE_LIMIT allows."""
 
 
 class MalformedAnswer(RetryableError):

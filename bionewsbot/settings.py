@@ -5,6 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from limits import RateLimitItem
+
 from bionewsbot.environment import Reader
 
 EMBEDDED_REDIS_PORT = 6390
@@ -46,6 +48,8 @@ class Settings:
     api_timeout: float
     """Longest wait for the first byte of an answer beyond a long poll's own wait."""
     api_key: str | None = field(repr=False)
+    api_rate_limit: RateLimitItem | None
+    """Most calls that all workers together make in a time; None: any number."""
     embedded_backend: bool
 
     breaker_failures: int
@@ -200,6 +204,7 @@ def _read(read: Reader) -> Settings:
         api_base_url=api_base_url.rstrip("/"),
         api_timeout=read.integer("API_TIMEOUT", 30, low=1, high=3600),
         api_key=read.secret("API_KEY"),
+        api_rate_limit=read.rate("API_RATE_LIMIT"),
         embedded_backend=embedded_backend,
         breaker_failures=read.integer("BREAKER_FAILURES", 5, low=1, high=1000),
         breaker_share=read.integer("BREAKER_SHARE", 50, low=1, high=100),

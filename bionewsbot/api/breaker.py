@@ -24,6 +24,7 @@ from pybreaker import (
 from redis import RedisError
 
 from bionewsbot.api.circuit import Admission, Circuit, Limits, LocalCircuit, Tally
+from bionewsbot.api.redis_watch import RedisWatch
 from bionewsbot.api.shared_circuit import SharedCircuit
 from bionewsbot.errors import BackendUnavailable, CircuitOpen, MalformedAnswer
 from bionewsbot.settings import Settings
@@ -33,9 +34,6 @@ logger = logging.getLogger(__name__)
 FAILURES = (BackendUnavailable, MalformedAnswer)
 """What counts as a failure of the backend. A refusal (4xx), a task's time limit and a defect of
 ours say nothing about it and count neither way."""
-
-LOOK_AGAIN = 5.0
-"""Seconds between two looks whether Redis is back; until then calls don't wait for it."""
 
 
 class Breaker:
@@ -56,8 +54,7 @@ class Breaker:
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
-        self._is_away = False
-        self._look_at = 0.0
+        self._watch = RedisWatch(clock)
         self._blocked_until: float | None = None
         self._local = LocalCircuit(limits, clock)
 
@@ -94,7 +91,9 @@ class Breaker:
             report.finish()
 
     def _admit(self, seconds: float) -> tuple[Circuit, Admission]:
-        if self._may_ask():
+        with self._lock:
+            may_ask = self._watch.may_ask()
+        if may_ask:
             try:
                 admission = self._shared.admit(seconds)
             except RedisError as error:
@@ -105,38 +104,27 @@ class Breaker:
         local = self._local
         return local, local.admit(seconds)
 
-    def _may_ask(self) -> bool:
-        """Whether this call asks Redis: each does, but while it is away one in LOOK_AGAIN."""
-        with self._lock:
-            if self._is_away:
-                now = self._clock()
-                if now < self._look_at:
-                    return False
-                self._look_at = now + LOOK_AGAIN
-            return True
-
     def _reached(self, admission: Admission) -> None:
         with self._lock:
-            was_away, self._is_away = self._is_away, False
+            is_news = self._watch.answered()
             self._blocked_until = None
             if admission.held:
                 self._blocked_until = float("inf")
             elif admission.state == STATE_OPEN:
                 self._blocked_until = self._clock() + admission.retry_after
-        if was_away:
+        if is_news:
             logger.warning("breaker_shared_again")
 
     def _lost(self, error: RedisError) -> None:
         with self._lock:
-            was_away, self._is_away = self._is_away, True
-            self._look_at = self._clock() + LOOK_AGAIN
-            if not was_away:
+            is_news = self._watch.failed()
+            if is_news:
                 # What was known to be open stays so: the backend isn't better because Redis is
                 # away, and an operator who holds it open has a reason.
                 self._local = LocalCircuit(
                     self._limits, self._clock, open_until=self._blocked_until
                 )
-        if not was_away:
+        if is_news:
             logger.warning("breaker_works_locally", extra={"error": str(error)})
 
 

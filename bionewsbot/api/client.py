@@ -1,7 +1,7 @@
 """The calls of CONTRACT.md that the scheduler makes, one method each.
 
-Every method raises BackendUnavailable, MalformedAnswer or CircuitOpen (try again) or BackendRefused
-(don't).
+Every method raises BackendUnavailable, MalformedAnswer, CircuitOpen or RateLimited (try again) or
+BackendRefused (don't).
 """
 
 import json
@@ -33,6 +33,7 @@ from bionewsbot.api.models import (
     Stored,
     format_time,
 )
+from bionewsbot.api.rate import RateLimit
 from bionewsbot.api.transport import Answer, Transport
 from bionewsbot.companies import Company, Priority, Status
 from bionewsbot.errors import BackendRefused, BackendUnavailable, CollectionMissing, MalformedAnswer
@@ -55,6 +56,10 @@ def _no_request_id() -> str | None:
     return None
 
 
+def _never() -> bool:
+    return False
+
+
 class BackendClient:
     """A client for all threads of one process; use it as a context manager, or close it.
 
@@ -70,6 +75,7 @@ class BackendClient:
         pool_size: int = 10,
         request_id: Callable[[], str | None] = _no_request_id,
         breaker: Breaker | None = None,
+        rate: RateLimit | None = None,
     ) -> None:
         """Prepare a client; connects on first use. See Transport. Raises SettingsError."""
         self._transport = Transport(
@@ -79,6 +85,7 @@ class BackendClient:
             pool_size=pool_size,
             request_id=request_id,
             breaker=breaker,
+            rate=rate,
         )
 
     @classmethod
@@ -87,12 +94,14 @@ class BackendClient:
         settings: Settings,
         *,
         request_id: Callable[[], str | None] = _no_request_id,
+        is_urgent: Callable[[], bool] = _never,
         guarded: bool = True,
     ) -> Self:
         """Prepare a client with a connection for each thread of a worker. Raises SettingsError.
 
-        Its calls go through the workers' circuit breaker unless `guarded` is False: a person at a
-        prompt is no herd, wants to try in spite of it, and may have no Redis.
+        Its calls go through the workers' circuit breaker and limit of calls, whose last part is for
+        those that are made where `is_urgent`. Not if `guarded` is False: a person at a prompt is no
+        herd, wants to try in spite of them, and may have no Redis.
         """
         return cls(
             settings.api_base_url,
@@ -101,6 +110,7 @@ class BackendClient:
             pool_size=settings.celery_worker_concurrency,
             request_id=request_id,
             breaker=Breaker.from_settings(settings) if guarded else None,
+            rate=RateLimit.from_settings(settings, is_urgent=is_urgent) if guarded else None,
         )
 
     def __enter__(self) -> Self:
@@ -154,14 +164,16 @@ class BackendClient:
         request = _StartRequest(
             company_id=company_id, type=type, scheduled_for=format_time(scheduled_for)
         )
-        return self._post(f"{API}/analyses", request, idempotency_key, _as(StartedAnalysis))
+        return self._post(
+            f"{API}/analyses", request, idempotency_key, _as(StartedAnalysis), goes_on=False
+        )
 
     def analysis(self, analysis_id: str, *, wait: float = 0) -> Analysis:
         """Return an analysis; the backend waits up to `wait` seconds (at most 25) for its end."""
         if not 0 <= wait <= MAX_WAIT:
             raise ValueError(f"wait={wait}: must be from 0 to {MAX_WAIT:g} seconds")
         path = f"{API}/analyses/{_step(analysis_id)}"
-        return self._transport.call("GET", path, read=_as(Analysis), wait=wait)
+        return self._transport.call("GET", path, read=_as(Analysis), wait=wait, goes_on=True)
 
     def store_insight(self, insight: NewInsight, *, idempotency_key: str) -> Stored:
         """Store an insight; one of the same company, story and type is merged, not doubled."""
@@ -218,7 +230,13 @@ class BackendClient:
         return self._transport.call("POST", path, read=_as(Imported), body=body)
 
     def _post(
-        self, path: str, body: BaseModel, idempotency_key: str, read: Callable[[Answer], T]
+        self,
+        path: str,
+        body: BaseModel,
+        idempotency_key: str,
+        read: Callable[[Answer], T],
+        *,
+        goes_on: bool = True,
     ) -> T:
         return self._transport.call(
             "POST",
@@ -226,6 +244,7 @@ class BackendClient:
             read=read,
             body=body.model_dump_json().encode(),
             idempotency_key=idempotency_key,
+            goes_on=goes_on,
         )
 
     def _pages(
@@ -241,7 +260,9 @@ class BackendClient:
         asked = {**params, "limit": str(PAGE_SIZE)}
         while True:
             try:
-                page = self._transport.call("GET", path, read=_as(model), params=asked)
+                page = self._transport.call(
+                    "GET", path, read=_as(model), params=asked, goes_on=bool(cursors)
+                )
             except (BackendRefused, BackendUnavailable) as error:
                 if may_be_missing and not cursors and error.status in (404, 501):
                     raise CollectionMissing(str(error)) from error

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from requests.adapters import HTTPAdapter
 
 from bionewsbot.api.breaker import Breaker
+from bionewsbot.api.rate import WAIT_TO_BEGIN, WAIT_TO_GO_ON, RateLimit
 from bionewsbot.errors import BackendRefused, BackendUnavailable, MalformedAnswer, SettingsError
 from bionewsbot.settings import LOOPBACK_HOSTS
 from bionewsbot.validation import dotted, problems, shorten
@@ -95,17 +96,19 @@ class Transport:
         pool_size: int,
         request_id: Callable[[], str | None],
         breaker: Breaker | None = None,
+        rate: RateLimit | None = None,
     ) -> None:
         """Prepare the pool; connects on first use. Raises SettingsError.
 
         `timeout` (seconds) bounds the wait for an answer to begin and, once more, for it to end.
         Where all `pool_size` connections are in use, a call waits for one. With a `breaker` no
-        call is made while it is open.
+        call is made while it is open, with a `rate` none beyond that.
         """
         self._base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._request_id = request_id
         self._breaker = breaker
+        self._rate = rate
         try:
             requests.Request("GET", self._base_url).prepare()
         except ValueError as error:  # as all of requests' complaints about URLs are
@@ -133,15 +136,19 @@ class Transport:
         body: bytes | None = None,
         idempotency_key: str | None = None,
         wait: float = 0,
+        goes_on: bool = False,
     ) -> T:
         """Make one call and return what `read` makes of its 2xx answer.
 
         `body` is JSON. With `wait` it is a long poll of that many seconds; the breaker's trial asks
-        for an answer at once, since all other calls wait for its outcome. Raises
-        BackendUnavailable, BackendRefused, MalformedAnswer or CircuitOpen, each naming method and
-        path.
+        for an answer at once, since all other calls wait for its outcome. A call that `goes_on`
+        with what earlier ones began waits longer for room in the limit. Raises BackendUnavailable,
+        BackendRefused, MalformedAnswer, CircuitOpen or RateLimited, each naming method and path.
         """
         call = f"{method} {path}"
+        # First, so that neither the breaker's trial nor the call's time-outs run meanwhile.
+        if self._rate is not None:
+            self._rate.enter(call, seconds=WAIT_TO_GO_ON if goes_on else WAIT_TO_BEGIN)
         longest = CONNECT_TIMEOUT + 2 * self._timeout + TRIAL_MARGIN
         guard = self._breaker and self._breaker.calling(call, seconds=longest)
         # What can't be read is a failure of the backend too, so that is done inside.

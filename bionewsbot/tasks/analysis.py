@@ -37,7 +37,9 @@ POLL_PAUSE = 1.0
 def backend() -> BackendClient:
     """Return this process' client of the Backend API, made from its settings."""
     return BackendClient.from_settings(
-        settings_module.current(), request_id=lambda: logs.current_context().get("request_id")
+        settings_module.current(),
+        request_id=lambda: logs.current_context().get("request_id"),
+        is_urgent=lambda: logs.current_context().get("queue") == names.QUEUE_HIGH,
     )
 
 

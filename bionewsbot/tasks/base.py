@@ -116,6 +116,7 @@ class RunTask(CheckedTask):
             request_id=f"{address.run_id}/{address.generation}",
             task=self.name,
             target=address.target,
+            queue=(self.request.delivery_info or {}).get("routing_key") or "",
         ):
             slots = settings_module.current().max_concurrent_analysis if self.takes_slot else 0
             verdict = ledger().begin(

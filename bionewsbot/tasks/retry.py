@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from bionewsbot.errors import CircuitOpen, RetryableError
+from bionewsbot.errors import NotCalled, RetryableError
 
 OPEN_SPREAD = 2.0
-"""While the circuit is open tasks wait up to this many times as long as it stays open, so that
-they don't all come back in the instant in which it lets one trial through."""
+"""While calls aren't let through (open circuit, limit of calls) tasks wait up to this many times as
+long, so that they don't all come back in the instant in which one trial or a few calls are."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def decide(
     nothing and the full backoff ("full jitter"), so that tasks which failed together don't come
     back together.
     """
-    if isinstance(error, CircuitOpen):
+    if isinstance(error, NotCalled):
         # Nothing was tried, so nothing is used up; the run's deadline bounds the waiting.
         opens_in = min(error.retry_after or policy.base, policy.cap)
         return Again(opens_in * (1 + chance * (OPEN_SPREAD - 1)), counts=False)

@@ -79,6 +79,12 @@ def test_an_empty_variable_counts_as_unset(read: Load) -> None:
         ("API_BASE_URL", "localhost:8000", "API_BASE_URL=localhost:8000: must be a URL such as"),
         ("API_BASE_URL", "http://x:port", "API_BASE_URL=http://x:port: must be a URL such as"),
         ("API_TIMEOUT", "0", "API_TIMEOUT=0: must be a whole number from 1 to 3600"),
+        (
+            "API_RATE_LIMIT",
+            "many",
+            "API_RATE_LIMIT=many: must be a number of calls from 1 to 100000 in a time of up to a "
+            "day, such as 50/second, 600/minute or 30 per 10 seconds",
+        ),
         ("RUN_LEASE_SECONDS", "2", "RUN_LEASE_SECONDS=2: must be a whole number from 3 to 3600"),
         ("BREAKER_FAILURES", "0", "BREAKER_FAILURES=0: must be a whole number from 1 to 1000"),
         ("BREAKER_SHARE", "101", "BREAKER_SHARE=101: must be a whole number from 1 to 100"),
@@ -96,6 +102,33 @@ def test_a_wrong_value_is_told_with_what_is_allowed(
     """Variable, value, mend."""
     (found,) = problems(read, **{name: value})
     assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls", "seconds"),
+    [
+        ("50/second", 50, 1),
+        ("600/Minute", 600, 60),
+        (" 30 per 10 seconds ", 30, 10),
+        ("100000/day", 100_000, 86_400),
+    ],
+)
+def test_a_rate_is_a_number_in_a_time(read: Load, text: str, calls: int, seconds: int) -> None:
+    """In the notation of the library that counts the calls; unset, there is none."""
+    rate = read(API_RATE_LIMIT=text).api_rate_limit
+    assert rate is not None and (rate.amount, rate.get_expiry()) == (calls, seconds)
+    assert read(API_RATE_LIMIT="").api_rate_limit is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    "50 50/ /second 0/second 5/0seconds 5/00seconds -5/second 1.5/second 5/fortnight 100001/day "
+    "2/month 1/2days 5/second;9/minute".split(),
+)
+def test_a_wrong_rate_is_refused(read: Load, text: str) -> None:
+    """Also what the library would take otherwise than it was meant, or take one of two."""
+    (found,) = problems(read, API_RATE_LIMIT=text)
+    assert found.startswith(f"API_RATE_LIMIT={text}: must be a number of calls")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from support.polling import wait_until
 from support.redis_server import RedisServer, free_port
 
 from bionewsbot import settings as settings_module
-from bionewsbot.api.breaker import LOOK_AGAIN, Breaker
+from bionewsbot.api.breaker import Breaker
 from bionewsbot.api.circuit import Limits
 from bionewsbot.api.client import BackendClient
+from bionewsbot.api.redis_watch import LOOK_AGAIN
 from bionewsbot.api.shared_circuit import SharedCircuit
 from bionewsbot.api.transport import CONNECT_TIMEOUT, TRIAL_MARGIN
 from bionewsbot.errors import BackendUnavailable, BioNewsBotError, CircuitOpen

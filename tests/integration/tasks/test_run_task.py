@@ -16,7 +16,7 @@ from support.polling import wait_until
 from bionewsbot import logs
 from bionewsbot.api.client import BackendClient
 from bionewsbot.dead_letters.letters import Letters
-from bionewsbot.errors import BackendUnavailable, CircuitOpen
+from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotCalled, RateLimited
 from bionewsbot.runs import heartbeat as heartbeat_module
 from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import Ledger, ledger
@@ -122,12 +122,44 @@ def test_the_backend_is_told_the_lines_request_id(
 
     given = []
     configured.setattr(
-        BackendClient, "from_settings", lambda settings, *, request_id: given.append(request_id)
+        BackendClient,
+        "from_settings",
+        lambda settings, *, request_id, is_urgent: given.append(request_id),
     )
     analysis.backend()
     with logs.context(request_id="x/1"):
         assert given[0]() == "x/1"
     assert given[0]() is None
+
+
+@pytest.mark.parametrize(("queue", "is_urgent"), [("high", True), ("default", False)])
+def test_calls_are_urgent_on_the_queue_high(
+    app: Celery, log: Lines, configured: pytest.MonkeyPatch, queue: str, is_urgent: bool
+) -> None:
+    """The message's own queue decides, wherever its worker took it from and however often."""
+    from bionewsbot.tasks import analysis
+
+    given: list[Callable[[], bool]] = []
+    seen: list[bool] = []
+    configured.setattr(
+        BackendClient,
+        "from_settings",
+        lambda settings, *, request_id, is_urgent: given.append(is_urgent),
+    )
+    analysis.backend()
+
+    def work(self: RunTask) -> Outcome:
+        seen.append(given[0]())
+        if len(seen) == 1:
+            raise CircuitOpen("open", retry_after=0.1)
+        return None
+
+    task(app, work)
+    with working(app):
+        start_run(app, ledger(), new_run(job=Message(JOB, "tests.task", queue, {})))
+        wait_until(lambda: ledger().get(RUN_ID).ended, "the run ends")
+    assert seen == [is_urgent] * 2
+    assert {line["queue"] for line in log() if line["logger"] == "bionewsbot.tasks"} == {queue}
 
 
 def test_a_job_fans_out(app: Celery, broker: Broker) -> None:
@@ -337,8 +369,9 @@ def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> 
     assert len(ids) == 1
 
 
-def test_a_wait_for_the_circuit_uses_up_no_attempt(
-    app: Celery, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [CircuitOpen, RateLimited])
+def test_a_call_that_was_not_made_uses_up_no_attempt(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, kind: type[NotCalled]
 ) -> None:
     """However often: the item is paused, without an attempt on record."""
     waits: list[float] = []
@@ -350,7 +383,7 @@ def test_a_wait_for_the_circuit_uses_up_no_attempt(
     monkeypatch.setattr(CheckedTask, "retry", retry)
 
     def work(self: RunTask) -> Outcome:
-        raise CircuitOpen("open", retry_after=5)
+        raise kind("not called", retry_after=5)
 
     address, waiting = open_run(), task(app, work)
     for _ in range(default_policy().attempts + 2):

@@ -7,8 +7,9 @@ import redis
 from support.circuits import LIMITS, START, TRIAL_SECONDS, end
 from support.ledgers import Clock
 
-from bionewsbot.api.breaker import LOOK_AGAIN, Breaker
+from bionewsbot.api.breaker import Breaker
 from bionewsbot.api.circuit import Admission, LocalCircuit, Tally
+from bionewsbot.api.redis_watch import LOOK_AGAIN
 from bionewsbot.errors import BackendRefused, BackendUnavailable, CircuitOpen
 
 CALL = "GET /x"

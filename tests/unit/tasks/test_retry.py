@@ -10,6 +10,8 @@ from bionewsbot.errors import (
     BackendUnavailable,
     CircuitOpen,
     MalformedAnswer,
+    NotCalled,
+    RateLimited,
 )
 from bionewsbot.tasks.retry import OPEN_SPREAD, Again, GiveUp, RetryPolicy, decide
 
@@ -68,10 +70,17 @@ def test_time_is_used_up() -> None:
     assert decision == GiveUp("its time is used up: 600 s from the first attempt")
 
 
-@given(st.integers(1, 10_000), st.floats(0, 1e9), chances)
-def test_an_open_circuit_uses_nothing_up(attempt: int, elapsed: float, chance: float) -> None:
-    """The wait is at least as long as it stays open, and spread."""
-    error = CircuitOpen("open", retry_after=20.0)
+@given(
+    st.sampled_from([CircuitOpen, RateLimited]),
+    st.integers(1, 10_000),
+    st.floats(0, 1e9),
+    chances,
+)
+def test_a_call_that_was_not_made_uses_nothing_up(
+    kind: type[NotCalled], attempt: int, elapsed: float, chance: float
+) -> None:
+    """The wait is at least as long as it is told, and spread."""
+    error = kind("not called", retry_after=20.0)
     decision = decide(error, attempt=attempt, elapsed=elapsed, policy=POLICY, chance=chance)
     assert isinstance(decision, Again) and not decision.counts
     assert 20 <= decision.seconds <= 20 * OPEN_SPREAD
