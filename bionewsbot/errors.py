@@ -58,18 +58,18 @@ class BackendUnavailable(RetryableError):
         self.status = status
 
 
-class NotCalled(RetryableError):
-    """The Backend API was not even called; `retry_after` says for how many seconds not to.
+class NotYet(RetryableError):
+    """Not now, and nothing was tried; `retry_after` says for how many seconds not to.
 
     It uses up no attempt.
     """
 
 
-class CircuitOpen(NotCalled):
+class CircuitOpen(NotYet):
     """The circuit breaker lets no call through now."""
 
 
-class RateLimited(NotCalled):
+class RateLimited(NotYet):
     """All workers together make as many calls already as API_RATE_LIMIT allows."""
 
 
@@ -107,6 +107,10 @@ class ArchiveCorrupt(PermanentError):
 
 class AnalysisFailed(PermanentError):
     """The backend ended an analysis as failed and said that a retry can't help."""
+
+
+class MaintenanceFailed(PermanentError):
+    """The backend ended a maintenance job as failed and said that a retry can't help."""
 
 
 class NotARun(PermanentError):

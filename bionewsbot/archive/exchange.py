@@ -3,6 +3,7 @@
 Whatever dies here leaves a part whose state says how to go on, and the next call goes on.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -143,7 +144,11 @@ def _keep_conflicts(
 def _delete(client: BackendClient, archive: Archive, part: Part, still_mine: StillMine) -> Moved:
     for batch in batches(archive.records(part)):
         still_mine()
-        client.delete_exported(part.collection, [record["id"] for record in batch])
+        ids = [record["id"] for record in batch]
+        # Under a key, so that a mover that was frozen before this call and comes to it after the
+        # part was restored deletes nothing.
+        digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
+        client.delete_exported(part.collection, ids, idempotency_key=f"{part.name}/{digest}")
     still_mine()
     archive.mark(part, "kept")
     logger.info(

@@ -50,6 +50,7 @@ class Shelf:
 
     def __init__(self, records: Sequence[Record], death: Fate) -> None:
         self.records = {one["id"]: one for one in records}
+        self._used: set[str] = set()
         self._death = death
 
     def export(self, collection: str, *, before: datetime) -> Iterator[Record]:
@@ -61,12 +62,16 @@ class Shelf:
             if datetime.fromisoformat(one["created_at"]) < before:
                 yield dict(one)
 
-    def delete_exported(self, collection: str, ids: Sequence[str]) -> Deleted:
-        """Delete these, as a whole."""
+    def delete_exported(
+        self, collection: str, ids: Sequence[str], *, idempotency_key: str
+    ) -> Deleted:
+        """Delete these, as a whole, unless the key was used before."""
         assert collection == "insights"
         assert 0 < len(ids) <= PAGE_SIZE
         self._death.step()
-        gone = [one for one in ids if self.records.pop(one, None) is not None]
+        known = ids if idempotency_key not in self._used else ()
+        self._used.add(idempotency_key)
+        gone = [one for one in known if self.records.pop(one, None) is not None]
         self._death.step()
         return Deleted(deleted=tuple(gone), absent=tuple(set(ids) - set(gone)))
 

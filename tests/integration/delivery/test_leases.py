@@ -16,6 +16,7 @@ from support.stack import Stack
 
 from bionewsbot.celeryconfig import VISIBILITY_SECONDS
 from bionewsbot.delivery.leases import Leases
+from bionewsbot.names import DAILY_COMPANY_ANALYSIS
 from bionewsbot.runs.model import JOB, Message
 
 AGAIN_SECONDS = 15
@@ -120,9 +121,10 @@ def test_a_failing_renewal_is_said_once(
 ) -> None:
     """One warning however long Redis is away, one line when it is back; then leases are renewed."""
     request = type("Request", (), {"acknowledged": False, "time_start": None})()
+    request.time_limits, request.task = (None, None), app.tasks[DAILY_COMPANY_ANALYSIS]
     request.message = type("Message", (), {"delivery_tag": "tag"})()
     monkeypatch.setattr(state, "active_requests", {request})
-    leases = Leases(app, hold_limit=60)
+    leases = Leases(app)
     with clean_redis.client(2) as broker:
         broker.zadd("unacked_index", {"tag": 1})
     clean_redis.stop()

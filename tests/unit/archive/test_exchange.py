@@ -15,7 +15,7 @@ from bionewsbot.archive.archive import Archive
 from bionewsbot.archive.exchange import Moved, go_on, hand_over, restore
 from bionewsbot.archive.parts import Part
 from bionewsbot.archive.storage import Storage
-from bionewsbot.errors import ArchiveCorrupt, ArchiveExists, RetryableError
+from bionewsbot.errors import ArchiveCorrupt, ArchiveExists, NotYet, RetryableError
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 COLLECTION = "insights"
@@ -176,6 +176,29 @@ def test_who_lost_the_lock_stops_before_the_next_step(tmp_path: Path) -> None:
             stage.hand_over(6)
         stage.assert_each_once()
         assert not stage.shelf.records
+
+
+def test_a_mover_frozen_before_its_delete_deletes_nothing_later(tmp_path: Path) -> None:
+    """Another one ended its work meanwhile, and the part was restored."""
+    stage = Stage(tmp_path, 3)
+    delete = stage.shelf.delete_exported
+    others: list[Moved] = []
+
+    def still_mine() -> None:
+        if others:
+            raise NotYet("another one is at it")
+
+    def frozen(collection: str, ids: Any, *, idempotency_key: str) -> Any:
+        stage.shelf.delete_exported = delete  # type: ignore[method-assign]
+        others.append(stage.hand_over(3))
+        _restore_one(stage)
+        assert stage.shelf.records == stage.all
+        return delete(collection, ids, idempotency_key=idempotency_key)
+
+    stage.shelf.delete_exported = frozen  # type: ignore[method-assign]
+    with pytest.raises(NotYet):
+        stage.hand_over(3, still_mine=still_mine)
+    assert stage.shelf.records == stage.all
 
 
 @given(data=st.data())
