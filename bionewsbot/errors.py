@@ -105,6 +105,10 @@ class ArchiveCorrupt(PermanentError):
     """What lies in the archive is not what was written; nothing was deleted or restored."""
 
 
+class PartUnknown(BioNewsBotError):
+    """The archive holds no part of this name."""
+
+
 class AnalysisFailed(PermanentError):
     """The backend ended an analysis as failed and said that a retry can't help."""
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from bionewsbot.archive.parts import MANIFEST, TIME_FIELDS, Part, State, read_part
 from bionewsbot.archive.storage import Storage
-from bionewsbot.errors import ArchiveCorrupt
+from bionewsbot.errors import ArchiveCorrupt, PartUnknown
 
 Record = dict[str, Any]
 
@@ -38,6 +38,13 @@ class Archive:
         """Return a collection's parts by their numbers. Raises ArchiveCorrupt."""
         names = [name for name in self._storage.names(collection) if MANIFEST.fullmatch(name)]
         return [self._read_manifest(f"{collection}/{name}") for name in names]
+
+    def part(self, name: str) -> Part:
+        """Return the part of this name. Raises PartUnknown, ArchiveCorrupt."""
+        collection, _, number = name.partition("/")
+        if f"{number}.json" not in self._storage.names(collection):
+            raise PartUnknown(f"{self.location} holds no part {name}; see `archive list`")
+        return self._read_manifest(f"{name}.json")
 
     def write(
         self,

@@ -15,6 +15,7 @@ from bionewsbot.api.client import PAGE_SIZE, BackendClient
 from bionewsbot.api.models import Conflict
 from bionewsbot.archive.archive import Archive, Record
 from bionewsbot.archive.parts import Part
+from bionewsbot.errors import BackendRefused
 
 logger = logging.getLogger(__name__)
 
@@ -108,20 +109,40 @@ def restore(
 ) -> Restored:
     """Put a part's records back as they were, and take them out of the archive.
 
-    What has another record in its place at the backend stays archived, in a part of its own.
+    Goes on where a hand-over or a restore of the part died. What the backend refuses, such as what
+    has another record in its place there, stays archived, in a part of its own.
     """
     archive.verify(part)
+    if part.state == "handing over":
+        _delete(client, archive, part, still_mine)
     still_mine()
     part = archive.mark(part, "restoring")
     conflicts: dict[str, Conflict] = {}
     for batch in batches(archive.records(part)):
-        still_mine()
-        answer = client.import_records(part.collection, batch)
-        conflicts |= {conflict.id: conflict for conflict in answer.conflicts}
+        conflicts |= _put_back(client, part.collection, batch, still_mine)
     still_mine()
     kept_in = _keep_conflicts(archive, part, conflicts, now()) if conflicts else None
     archive.give_up(part)
     return Restored(part.records - len(conflicts), tuple(conflicts.values()), kept_in)
+
+
+def _put_back(
+    client: BackendClient, collection: str, batch: list[Record], still_mine: StillMine
+) -> dict[str, Conflict]:
+    still_mine()
+    try:
+        answer = client.import_records(collection, batch)
+    except BackendRefused as error:
+        if error.status not in (404, 422):
+            raise
+        # One record of it, say of a company that is gone; the others have a right to come back.
+        if len(batch) == 1:
+            return {batch[0]["id"]: Conflict(id=batch[0]["id"], reason=str(error))}
+        middle = len(batch) // 2
+        halves = (batch[:middle], batch[middle:])
+        first, second = (_put_back(client, collection, half, still_mine) for half in halves)
+        return first | second
+    return {conflict.id: conflict for conflict in answer.conflicts}
 
 
 def _keep_conflicts(

@@ -8,6 +8,7 @@ from typing import Any
 from bionewsbot.api.client import PAGE_SIZE
 from bionewsbot.api.models import Conflict, Deleted, Imported
 from bionewsbot.archive.storage import Storage
+from bionewsbot.errors import BackendRefused
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,6 +51,8 @@ class Shelf:
 
     def __init__(self, records: Sequence[Record], death: Fate) -> None:
         self.records = {one["id"]: one for one in records}
+        self.refused: set[str] = set()
+        self.status = 404
         self._used: set[str] = set()
         self._death = death
 
@@ -76,9 +79,11 @@ class Shelf:
         return Deleted(deleted=tuple(gone), absent=tuple(set(ids) - set(gone)))
 
     def import_records(self, collection: str, records: Sequence[Mapping[str, Any]]) -> Imported:
-        """Put these back; what is there stays."""
+        """Put these back; what is there stays. Refuses all of them where one is `refused`."""
         assert collection == "insights"
         assert 0 < len(records) <= PAGE_SIZE
+        if self.refused & {one["id"] for one in records}:
+            raise BackendRefused("no company", status=self.status)
         self._death.step()
         imported = unchanged = 0
         conflicts = []

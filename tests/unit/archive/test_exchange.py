@@ -15,7 +15,13 @@ from bionewsbot.archive.archive import Archive
 from bionewsbot.archive.exchange import Moved, go_on, hand_over, restore
 from bionewsbot.archive.parts import Part
 from bionewsbot.archive.storage import Storage
-from bionewsbot.errors import ArchiveCorrupt, ArchiveExists, NotYet, RetryableError
+from bionewsbot.errors import (
+    ArchiveCorrupt,
+    ArchiveExists,
+    BackendRefused,
+    NotYet,
+    RetryableError,
+)
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 COLLECTION = "insights"
@@ -115,6 +121,32 @@ def test_what_finds_its_place_taken_stays_archived(tmp_path: Path) -> None:
     assert answer.kept_in is not None and answer.kept_in.replaces == part.number
     assert stage.archived() == [record(2)]
     assert stage.shelf.records[newer["id"]] == newer
+
+
+def test_what_the_backend_refuses_stays_archived_alone(tmp_path: Path) -> None:
+    """A record whose company is gone doesn't keep the others of its batch from coming back."""
+    stage = Stage(tmp_path, 4)
+    stage.hand_over(4)
+    stage.shelf.refused = {record(1)["id"]}
+    (part,) = stage.archive.parts(COLLECTION)
+    answer = restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
+    assert [(one.id, one.reason) for one in answer.conflicts] == [(record(1)["id"], "no company")]
+    assert stage.archived() == [record(1)]
+    stage.assert_each_once()
+
+
+def test_a_backend_that_refuses_all_calls_changes_nothing(tmp_path: Path) -> None:
+    """A wrong key is no conflict of records: the restore ends, and the next one goes on."""
+    stage = Stage(tmp_path, 2)
+    stage.hand_over(2)
+    stage.shelf.refused, stage.shelf.status = {record(0)["id"]}, 401
+    (part,) = stage.archive.parts(COLLECTION)
+    with pytest.raises(BackendRefused):
+        restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
+    assert len(stage.archived()) == 2
+    stage.shelf.refused = set()
+    go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+    assert stage.shelf.records == stage.all
 
 
 def test_a_part_that_is_corrupt_deletes_nothing(tmp_path: Path) -> None:
@@ -233,7 +265,7 @@ def test_through_deaths_at_any_step_each_record_is_held_once(
 
 def _restore_one(stage: Stage) -> None:
     for part in stage.archive.parts(COLLECTION):
-        if part.state == "kept":
+        if part.state != "restored":
             restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
             return
 
