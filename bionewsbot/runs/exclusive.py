@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
 
 from redis.exceptions import LockError
 
 from bionewsbot.errors import NotYet
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs.ledger import Ledger
+
+LOOK_AGAIN_SECONDS = 10.0
+"""How soon who found it taken looks again: such work takes from seconds to hours."""
 
 StillMine = Callable[[], None]
 """Renews the lock; raises NotYet where it was lost."""
@@ -28,14 +30,15 @@ def exclusive(ledger: Ledger, work: str, *, seconds: float) -> Iterator[StillMin
     """
     lock = ledger.lock(f"{KEY_PREFIX}exclusive:{work}", seconds=seconds)
     if not lock.acquire(blocking=False):
-        left = cast(int, lock.redis.pttl(lock.name)) / 1000
-        raise NotYet(f"somebody else is at it: {work}", retry_after=max(left, 0))
+        raise NotYet(f"somebody else is at it: {work}", retry_after=LOOK_AGAIN_SECONDS)
 
     def still_mine() -> None:
         try:
             lock.extend(seconds, replace_ttl=True)
         except LockError as error:
-            raise NotYet(f"somebody else may be at it by now: {work}", retry_after=1) from error
+            raise NotYet(
+                f"somebody else may be at it by now: {work}", retry_after=LOOK_AGAIN_SECONDS
+            ) from error
 
     try:
         yield still_mine
