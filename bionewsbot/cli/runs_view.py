@@ -167,7 +167,8 @@ def _result(item: Item) -> str:
         return (
             "no records" if not item.totals.get("sources_failed") else "no records, source failed"
         )
-    return said({name: value for name, value in item.totals.items() if value})
+    told = {name: n for name, n in item.totals.items() if n or name.endswith("_after")}
+    return said(told)
 
 
 def _is_silent(item: Item) -> bool:

@@ -23,8 +23,8 @@ TEMPORARY_DAYS = 1
 """Age from which a temporary file of ours is a dead writer's: none is written for so long."""
 
 MOVING_SECONDS = 6 * 3600
-"""Hard time limit of moving one collection: some 60 times what 100,000 records were measured to
-take (docs/benchmarks.md)."""
+"""Hard time limit of moving one collection: enough for some 50 million records at the speed that
+was measured (docs/benchmarks.md)."""
 
 _LIMITS = {"soft_time_limit": MOVING_SECONDS - 60, "time_limit": MOVING_SECONDS}
 

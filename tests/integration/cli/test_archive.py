@@ -1,4 +1,4 @@
-"""`archive list|verify|cat|restore` on a real archive, backend and Redis: words, JSON, exit codes."""
+"""`archive list|verify|cat|restore` on a real archive, backend and Redis: words, JSON, codes."""
 
 import json
 from collections.abc import Callable, Iterator
