@@ -28,4 +28,25 @@ beat_schedule = {
         "starting_deadline": 30 * 60,
         "run_deadline": 50 * 60,
     },
+    "data_cleanup": {
+        "task": names.DATA_CLEANUP,
+        "schedule": crontab(hour=3, minute=0),
+        "options": {"queue": names.QUEUE_LOW},
+        "starting_deadline": 6 * 3600,
+        "run_deadline": 12 * 3600,
+    },
+    "report_archival": {
+        "task": names.REPORT_ARCHIVAL,
+        "schedule": crontab(day_of_month=1, hour=1, minute=0),
+        "options": {"queue": names.QUEUE_LOW},
+        "starting_deadline": 7 * 86_400,
+        "run_deadline": 12 * 3600,
+    },
+    "database_optimisation": {
+        "task": names.DATABASE_OPTIMISATION,
+        "schedule": crontab(day_of_week="sun", hour=2, minute=0),
+        "options": {"queue": names.QUEUE_LOW},
+        "starting_deadline": 12 * 3600,
+        "run_deadline": 12 * 3600,
+    },
 }

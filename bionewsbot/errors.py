@@ -58,18 +58,18 @@ class BackendUnavailable(RetryableError):
         self.status = status
 
 
-class NotCalled(RetryableError):
-    """The Backend API was not even called; `retry_after` says for how many seconds not to.
+class NotYet(RetryableError):
+    """Not now, and nothing was tried; `retry_after` says for how many seconds not to.
 
     It uses up no attempt.
     """
 
 
-class CircuitOpen(NotCalled):
+class CircuitOpen(NotYet):
     """The circuit breaker lets no call through now."""
 
 
-class RateLimited(NotCalled):
+class RateLimited(NotYet):
     """All workers together make as many calls already as API_RATE_LIMIT allows."""
 
 
@@ -93,12 +93,32 @@ class CollectionMissing(PermanentError):
     """The Backend API doesn't serve this optional collection (404 or 501 on it)."""
 
 
+class ArchiveUnavailable(RetryableError):
+    """The archive can't be read or written now; the message says where, and what mends it."""
+
+
+class ArchiveExists(RetryableError):
+    """Another writer took the part's place meanwhile; begin anew."""
+
+
+class ArchiveCorrupt(PermanentError):
+    """What lies in the archive is not what was written; nothing was deleted or restored."""
+
+
+class PartUnknown(BioNewsBotError):
+    """The archive holds no part of this name."""
+
+
 class AnalysisFailed(PermanentError):
     """The backend ended an analysis as failed and said that a retry can't help."""
 
 
 class OutOfMemory(PermanentError):
     """The work needs more memory than its process may have."""
+
+
+class MaintenanceFailed(PermanentError):
+    """The backend ended a maintenance job as failed and said that a retry can't help."""
 
 
 class NotARun(PermanentError):

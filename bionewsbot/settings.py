@@ -99,6 +99,11 @@ class Settings:
     health_check_port: int
 
     archive_location: str
+    cleanup_retention_days: int
+    """Age from which analyses, insights and alerts are archived."""
+    report_retention_days: int
+    database_wait_seconds: int
+    """How long database optimisation lets analyses go first."""
     log_dir: Path
     log_level: str
     log_format: str
@@ -247,6 +252,9 @@ def _read(read: Reader) -> Settings:
         flower_port=read.port("FLOWER_PORT", 5555),
         health_check_port=read.port("HEALTH_CHECK_PORT", 8080),
         archive_location=read.text("ARCHIVE_LOCATION", "/var/bionewsbot/archive"),
+        cleanup_retention_days=read.integer("CLEANUP_RETENTION_DAYS", 90, low=1, high=36_500),
+        report_retention_days=read.integer("REPORT_RETENTION_DAYS", 30, low=1, high=36_500),
+        database_wait_seconds=read.integer("DATABASE_WAIT_SECONDS", 1800, low=0, high=86_400),
         log_dir=Path(read.text("LOG_DIR", "/var/log/bionewsbot")),
         log_level=read.choice("LOG_LEVEL", "INFO", LOG_LEVELS, fold=str.upper),
         log_format=read.choice("LOG_FORMAT", "json", LOG_FORMATS),

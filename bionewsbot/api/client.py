@@ -4,9 +4,10 @@ Every method raises BackendUnavailable, MalformedAnswer, CircuitOpen or RateLimi
 BackendRefused (don't).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -19,9 +20,14 @@ from bionewsbot.api.models import (
     Analysis,
     AnalysisType,
     CompanyPage,
+    Deleted,
+    ExportPage,
     Identified,
+    Imported,
     Insight,
     InsightPage,
+    Maintenance,
+    MaintenanceKind,
     NewAlert,
     NewInsight,
     Page,
@@ -32,7 +38,13 @@ from bionewsbot.api.models import (
 from bionewsbot.api.rate import RateLimit
 from bionewsbot.api.transport import Answer, Transport
 from bionewsbot.companies import Company, Priority, Status
-from bionewsbot.errors import BackendRefused, BackendUnavailable, CollectionMissing, MalformedAnswer
+from bionewsbot.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    CollectionMissing,
+    MalformedAnswer,
+    NotYet,
+)
 from bionewsbot.settings import Settings
 
 MAX_WAIT = 25.0
@@ -114,6 +126,11 @@ class BackendClient:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def longest_call(self) -> float:
+        """The most seconds that a call takes, without a long poll's own wait."""
+        return self._transport.longest_call
 
     def close(self) -> None:
         """Close all connections."""
@@ -204,6 +221,59 @@ class BackendClient:
         for page in self._pages(f"{API}/alerts", AlertPage, params):
             yield from page.items
 
+    def export(self, collection: str, *, before: datetime) -> Iterator[dict[str, Any]]:
+        """Yield a collection's whole records older than `before`, page by page, the oldest first.
+
+        Analyses only once they have ended.
+        """
+        params = _given(**_span(None, before))
+        for page in self._pages(f"{API}/export/{_step(collection)}", ExportPage, params):
+            yield from page.items
+
+    def delete_exported(
+        self, collection: str, ids: Sequence[str], *, idempotency_key: str
+    ) -> Deleted:
+        """Delete exactly these records, at most PAGE_SIZE; those that are gone are fine.
+
+        A second call of the key deletes nothing.
+        """
+        return self._transport.call(
+            "POST",
+            f"{API}/export/{_step(collection)}/delete",
+            read=_as(Deleted),
+            body=json.dumps({"ids": list(ids)}).encode(),
+            idempotency_key=idempotency_key,
+            goes_on=True,
+        )
+
+    def import_records(self, collection: str, records: Sequence[Mapping[str, Any]]) -> Imported:
+        """Put records back as they were, at most PAGE_SIZE; what is there is left as it is."""
+        path = f"{API}/import/{_step(collection)}"
+        body = json.dumps({"items": list(records)}).encode()
+        return self._transport.call("POST", path, read=_as(Imported), body=body, goes_on=True)
+
+    def start_maintenance(
+        self, kind: MaintenanceKind, *, tables: Sequence[str] | None, idempotency_key: str
+    ) -> Maintenance:
+        """Start a job of database upkeep, of some tables or all, or find the one of this key.
+
+        Raises NotYet while a job of the kind with other parameters is under way.
+        """
+        request = _MaintenanceRequest(
+            kind=kind, params={"tables": list(tables)} if tables is not None else {}
+        )
+        try:
+            return self._post(f"{API}/maintenance", request, idempotency_key, _as(Maintenance))
+        except BackendRefused as error:
+            if error.status == 409:
+                raise NotYet(str(error), retry_after=MAX_WAIT) from error
+            raise
+
+    def maintenance(self, job_id: str, *, wait: float = 0) -> Maintenance:
+        """Return a maintenance job; the backend waits up to `wait` seconds for its end."""
+        path = f"{API}/maintenance/{_step(job_id)}"
+        return self._transport.call("GET", path, read=_as(Maintenance), wait=wait, goes_on=True)
+
     def _post(
         self,
         path: str,
@@ -256,6 +326,11 @@ class _StartRequest(BaseModel):
     company_id: str
     type: AnalysisType
     scheduled_for: str
+
+
+class _MaintenanceRequest(BaseModel):
+    kind: MaintenanceKind
+    params: dict[str, list[str]]
 
 
 def _as(model: type[M]) -> Callable[[Answer], M]:

@@ -19,6 +19,8 @@ from bionewsbot.companies import Company, Frequency, Priority, Status
 
 AnalysisType = Literal["daily", "quick_scan"]
 AnalysisStatus = Literal["queued", "running", "succeeded", "partial", "failed"]
+MaintenanceKind = Literal["analyze", "reindex", "statistics", "vacuum", "orphans"]
+JobStatus = Literal["queued", "running", "succeeded", "failed"]
 Severity = Literal["low", "medium", "high", "critical"]
 AlertState = Literal["open", "acknowledged", "closed"]
 
@@ -111,8 +113,8 @@ class Risk(_Model):
     contributions: list[JsonValue]
 
 
-class AnalysisError(_Model):
-    """Why an analysis failed."""
+class JobError(_Model):
+    """Why an analysis or a maintenance job failed."""
 
     code: Text
     message: str
@@ -130,7 +132,7 @@ class Analysis(StartedAnalysis):
     findings: tuple[Finding, ...]
     significant: bool
     risk: Risk | None
-    error: AnalysisError | None
+    error: JobError | None
 
     @property
     def ended(self) -> bool:
@@ -199,3 +201,45 @@ class Stored(_Model):
 
     id: Text
     created: bool
+
+
+class ExportPage(Page):
+    """One page of whole records, as `import` takes them."""
+
+    items: tuple[dict[str, JsonValue], ...]
+
+
+class Deleted(_Model):
+    """What was deleted, and what wasn't there."""
+
+    deleted: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+class Conflict(_Model):
+    """A record that stays out of the backend, and why."""
+
+    id: Text
+    reason: str
+
+
+class Imported(_Model):
+    """What became of an import: inserted, there already as given, kept out."""
+
+    imported: Annotated[int, Field(ge=0)]
+    unchanged: Annotated[int, Field(ge=0)]
+    conflicts: tuple[Conflict, ...]
+
+
+class Maintenance(_Model):
+    """A job of database upkeep; what its result says depends on the database."""
+
+    id: Text
+    status: JobStatus
+    result: dict[str, JsonValue] | None
+    error: JobError | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end."""
+        return self.status in ("succeeded", "failed")

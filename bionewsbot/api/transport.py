@@ -122,6 +122,11 @@ class Transport:
         self._proxies = {"no_proxy": host} if host in LOOPBACK_HOSTS else None
         self._session = _session(pool_size, api_key)
 
+    @property
+    def longest_call(self) -> float:
+        """The most seconds that a call takes once it is made, without a long poll's own wait."""
+        return CONNECT_TIMEOUT + 2 * self._timeout + TRIAL_MARGIN
+
     def close(self) -> None:
         """Close the pool's connections."""
         self._session.close()
@@ -149,8 +154,7 @@ class Transport:
         # First, so that neither the breaker's trial nor the call's time-outs run meanwhile.
         if self._rate is not None:
             self._rate.enter(call, seconds=WAIT_TO_GO_ON if goes_on else WAIT_TO_BEGIN)
-        longest = CONNECT_TIMEOUT + 2 * self._timeout + TRIAL_MARGIN
-        guard = self._breaker and self._breaker.calling(call, seconds=longest)
+        guard = self._breaker and self._breaker.calling(call, seconds=self.longest_call)
         # What can't be read is a failure of the backend too, so that is done inside.
         with guard or nullcontext(False) as is_trial:
             patience = 0 if is_trial else wait

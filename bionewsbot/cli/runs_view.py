@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,12 +96,13 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
         out.print(f"  {run.reason}", highlight=False, markup=False)
     if run.generation > 1:
         out.print(f"  generation {run.generation}", highlight=False)
-    line = (
-        f"  {totals['done']} of {totals['targets']} companies, {totals['insights']} insights, "
-        f"{totals['alerts']} alerts, {totals['failed']} failed, "
-        f"{totals['sources_failed']} sources failed, {totals['seconds']} s"
+    out.print(
+        f"  {totals['done']} of {totals['targets']} targets, {totals['failed']} failed, "
+        f"{totals['seconds']} s",
+        highlight=False,
     )
-    out.print(line, highlight=False)
+    if run.totals:
+        out.print(f"  {said(run.totals)}", highlight=False)
     silent = [item.target for item in items if item.state == "done" and _is_silent(item)]
     if silent:
         out.print(f"  no records in this window: {', '.join(silent)}", highlight=False)
@@ -116,6 +117,21 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
         state = "in line" if item.in_line else item.state
         table.add_row(name, state, item.queue, str(item.starts), escape(_result(item)))
     out.print(table)
+
+
+def said(totals: Mapping[str, int]) -> str:
+    """Return totals in words; where one was taken before and after, as `120 -> 40 rows`."""
+    words = []
+    for name, value in sorted(totals.items()):
+        stem, _, when = name.rpartition("_")
+        after = totals.get(f"{stem}_after")
+        if when == "after" and f"{stem}_before" in totals:
+            continue
+        if when == "before" and after is not None:
+            words.append(f"{value:,} -> {after:,} {stem.replace('_', ' ')}")
+        else:
+            words.append(f"{value:,} {name.replace('_', ' ')}")
+    return ", ".join(words)
 
 
 def follow(ledger: Ledger, run_id: str, *, quiet: bool = False) -> Run:
@@ -151,7 +167,8 @@ def _result(item: Item) -> str:
         return (
             "no records" if not item.totals.get("sources_failed") else "no records, source failed"
         )
-    return ", ".join(f"{value} {name}" for name, value in sorted(item.totals.items()) if value)
+    told = {name: n for name, n in item.totals.items() if n or name.endswith("_after")}
+    return said(told)
 
 
 def _is_silent(item: Item) -> bool:
@@ -162,7 +179,7 @@ def _is_silent(item: Item) -> bool:
 def _note(run: Run) -> str:
     if not run.fanned_out and not run.ended:
         return "waiting for a worker"
-    return f"{run.totals.get('insights', 0)} insights"
+    return f"{run.totals['insights']} insights" if "insights" in run.totals else ""
 
 
 def _status(run: Run) -> str:

@@ -20,6 +20,7 @@ from celery.worker.request import Request
 from bionewsbot import settings as settings_module
 from bionewsbot.dead_letters.hard_limit import record_hard_limit
 from bionewsbot.delivery.leases import snapshot
+from bionewsbot.runs.time_limit import hard_limit
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,9 @@ def overdue(requests: Iterable[Request], now: float) -> list[tuple[Request, floa
     """Return the requests that run past their hard time limit at `now` (epoch seconds), with it."""
     found = []
     for request in requests:
-        limit = (
-            request.time_limits[0] or request.task.time_limit or request.app.conf.task_time_limit
-        )
+        limit = hard_limit(request.task, request.time_limits[0])
         if request.time_start and now - request.time_start > limit:
-            found.append((request, float(limit)))
+            found.append((request, limit))
     return found
 
 

@@ -19,8 +19,8 @@ from kombu.exceptions import OperationalError
 from kombu.transport import virtual
 from redis import RedisError
 
-from bionewsbot import settings as settings_module
 from bionewsbot.celeryconfig import RENEWAL_SECONDS
+from bionewsbot.runs.time_limit import hard_limit
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ RETRY_SECONDS = 1.0
 """Between two attempts while Redis is away: leases should be renewed before the first sweep."""
 
 
-def held_tags(now: float, *, hold_limit: float) -> set[str]:
+def held_tags(now: float) -> set[str]:
     """Return the delivery tags of the messages that this worker holds at `now` (epoch seconds).
 
     They are taken from the worker's own requests: running, waiting for a thread or process, or
     waiting for their countdown. A channel's list would forget them when the connection is lost.
-    A task that has run for longer than `hold_limit` seconds counts as stuck and is left out.
+    A task that has run for longer than its hard time limit counts as stuck and is left out.
     """
     requests = {
         *snapshot(state.reserved_requests),
@@ -43,8 +43,13 @@ def held_tags(now: float, *, hold_limit: float) -> set[str]:
     return {
         str(request.message.delivery_tag)
         for request in requests
-        if not request.acknowledged and now - (request.time_start or now) < hold_limit
+        if not request.acknowledged and not _is_stuck(request, now)
     }
+
+
+def _is_stuck(request: Request, now: float) -> bool:
+    limit = hard_limit(request.task, request.time_limits[0])
+    return now - (request.time_start or now) >= limit
 
 
 def snapshot(requests: Iterable[Request]) -> tuple[Request, ...]:
@@ -59,10 +64,9 @@ def snapshot(requests: Iterable[Request]) -> tuple[Request, ...]:
 class Leases:
     """Renews the leases of what this worker holds, over a broker connection of its own."""
 
-    def __init__(self, app: Celery, *, hold_limit: float) -> None:
-        """Stop renewing for a task after `hold_limit` seconds."""
+    def __init__(self, app: Celery) -> None:
+        """Renew for the worker of `app`; connects on first use."""
         self._app = app
-        self._hold_limit = hold_limit
         self._connection: Connection | None = None
         self._channel: Any = None
         self._failing = False
@@ -70,7 +74,7 @@ class Leases:
     def renew(self) -> bool:
         """Renew all leases; return whether it worked. A failure is logged once, until it works."""
         now = time.time()
-        tags = held_tags(now, hold_limit=self._hold_limit)
+        tags = held_tags(now)
         try:
             if tags:
                 self._write(dict.fromkeys(tags, now))
@@ -108,8 +112,7 @@ class LeaseStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """Start the thread."""
-        limit = settings_module.current().celery_task_time_limit
-        leases = Leases(parent.app, hold_limit=limit)
+        leases = Leases(parent.app)
         ended = parent.blueprint.shutdown_complete
         threading.Thread(target=_run, args=(leases, ended), name="leases", daemon=True).start()
 

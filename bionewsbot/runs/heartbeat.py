@@ -22,21 +22,21 @@ BEATS_PER_LEASE = 3
 class Heartbeat:
     """Renews the leases of all items that this process holds, from one thread."""
 
-    def __init__(self, ledger: Ledger, *, interval: float, hold_limit: float) -> None:
-        """Beat every `interval` seconds; items held longer than `hold_limit` count as stuck."""
+    def __init__(self, ledger: Ledger, *, interval: float) -> None:
+        """Beat every `interval` seconds."""
         self._ledger = ledger
         self._interval = interval
-        self._hold_limit = hold_limit
         self._lock = threading.Lock()
         self._held: dict[Address, float] = {}
+        """Until when each item is kept alive, on the monotonic clock."""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def holding(self, address: Address) -> Iterator[None]:
-        """Keep an item alive inside the `with` block."""
+    def holding(self, address: Address, *, limit: float) -> Iterator[None]:
+        """Keep an item alive inside the `with` block; after `limit` seconds it counts as stuck."""
         with self._lock:
-            self._held[address] = time.monotonic()
+            self._held[address] = time.monotonic() + limit
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="ledger-heartbeat", daemon=True
@@ -51,9 +51,7 @@ class Heartbeat:
     def beat(self, now: float) -> None:
         """Renew the leases of what is held and not stuck at `now` (of the monotonic clock)."""
         with self._lock:
-            alive = [
-                address for address, since in self._held.items() if now - since < self._hold_limit
-            ]
+            alive = [address for address, until in self._held.items() if now < until]
         if not alive:
             return
         try:
@@ -81,5 +79,4 @@ def heartbeat() -> Heartbeat:
     return Heartbeat(
         ledger(),
         interval=settings.run_lease_seconds / BEATS_PER_LEASE,
-        hold_limit=settings.celery_task_time_limit,
     )

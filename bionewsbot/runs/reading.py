@@ -1,7 +1,7 @@
 """Reading the ledger: runs and their items, as they stand."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -59,6 +59,19 @@ class LedgerReader:
         index = key_of("index", entry)
         page = self._redis.zrangebyscore(index, start.timestamp(), end.timestamp())
         return {run.run_id for run in self._get_all(cast(list[str], page))}
+
+    def under_way(self, tasks: Collection[str]) -> list[str]:
+        """Return the ids of the runs under way whose job is one of these tasks."""
+        run_ids = cast(list[str], self._redis.zrange(key_of("open"), 0, -1))
+        with self._redis.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                pipe.hget(key_of("items", run_id), JOB)
+            rows = pipe.execute()
+        return [
+            run_id
+            for run_id, row in zip(run_ids, rows, strict=True)
+            if row and json.loads(row)["task"] in tasks
+        ]
 
     def _get_all(self, run_ids: Sequence[str]) -> list[Run]:
         with self._redis.pipeline(transaction=False) as pipe:

@@ -13,6 +13,7 @@ from bionewsbot.api.models import Analysis, AnalysisType, Finding, NewAlert, New
 from bionewsbot.companies import Company, load_companies
 from bionewsbot.errors import AnalysisFailed, BackendUnavailable, CollectionMissing
 from bionewsbot.runs.model import Message
+from bionewsbot.settings import DAYS
 from bionewsbot.tasks.base import FanOut, RunTask, run_task
 
 logger = logging.getLogger(__name__)
@@ -45,15 +46,23 @@ def backend() -> BackendClient:
 
 @run_task(names.DAILY_COMPANY_ANALYSIS)
 def daily_company_analysis(self: RunTask) -> FanOut:
-    """Select all active companies and have each analysed."""
-    return _fan_out(active_companies(), DAILY)
+    """Have each active company analysed; the `weekly` ones on the day of the weekly report."""
+    weekday = DAYS[self.address.occurrence.scheduled_for.weekday()]
+    with_weekly = weekday == settings_module.current().weekly_report_day
+    companies = [
+        company
+        for company in active_companies()
+        if with_weekly or company.analysis_frequency != "weekly"
+    ]
+    return _fan_out(companies, DAILY)
 
 
 @run_task(names.HOURLY_QUICK_SCAN)
 def hourly_quick_scan(self: RunTask) -> FanOut:
-    """Select the companies that matter most (`priority: high`, PRIORITY_COMPANIES) and scan them.
+    """Scan the companies that are to be looked at hourly, and those that matter most.
 
-    Every target goes to the queue `high`: a scan that waits behind the daily analysis is late.
+    That is `analysis_frequency: hourly`, `priority: high` and PRIORITY_COMPANIES. Every target
+    goes to the queue `high`: a scan that waits behind the daily analysis is late.
     """
     chosen = set(settings_module.current().priority_companies)
     active = active_companies()
@@ -61,7 +70,11 @@ def hourly_quick_scan(self: RunTask) -> FanOut:
     if unknown:
         logger.warning("priority_companies_unknown", extra={"companies": sorted(unknown)})
     companies = [
-        company for company in active if company.priority == "high" or company.id in chosen
+        company
+        for company in active
+        if company.analysis_frequency == "hourly"
+        or company.priority == "high"
+        or company.id in chosen
     ]
     return _fan_out(companies, QUICK_SCAN, queue=names.QUEUE_HIGH)
 

@@ -23,6 +23,7 @@ from bionewsbot.runs.heartbeat import heartbeat
 from bionewsbot.runs.ledger import POISONOUS, Verdict, ledger
 from bionewsbot.runs.model import PUT_BACK_SECONDS, Address, Message
 from bionewsbot.runs.slots import call_up
+from bionewsbot.runs.time_limit import hard_limit
 from bionewsbot.tasks.retry import Again, RetryPolicy, decide
 
 logger = logging.getLogger("bionewsbot.tasks")
@@ -140,11 +141,15 @@ class RunTask(CheckedTask):
                 return
             logger.info("task_started", extra={"attempt": self.request.retries + 1})
             try:
-                with heartbeat().holding(address):
+                with heartbeat().holding(address, limit=self._hard_limit()):
                     self._carry_out(address, args, kwargs)
             finally:
                 if slots:
                     self._call_up_next()
+
+    def _hard_limit(self) -> float:
+        sent, _ = self.request.timelimit or (None, None)
+        return hard_limit(self, sent)
 
     def _carry_out(self, address: Address, args: Any, kwargs: Any) -> None:
         started = time.monotonic()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bionewsbot.errors import NotCalled, RetryableError
+from bionewsbot.errors import NotYet, RetryableError
 
 OPEN_SPREAD = 2.0
 """While calls aren't let through (open circuit, limit of calls) tasks wait up to this many times as
@@ -49,7 +49,7 @@ def decide(
     nothing and the full backoff ("full jitter"), so that tasks which failed together don't come
     back together.
     """
-    if isinstance(error, NotCalled):
+    if isinstance(error, NotYet):
         # Nothing was tried, so nothing is used up; the run's deadline bounds the waiting.
         opens_in = min(error.retry_after or policy.base, policy.cap)
         return Again(opens_in * (1 + chance * (OPEN_SPREAD - 1)), counts=False)

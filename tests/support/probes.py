@@ -45,6 +45,12 @@ def job(self, name):
     """Do the work of a run."""
     work(name)
     return {"probes": 1}
+
+
+@run_task("probe.long", soft_time_limit=3000, time_limit=3600)
+def long(self, name):
+    """Do the work of a run that takes its time."""
+    work(name)
 '''
 
 

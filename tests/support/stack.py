@@ -111,6 +111,7 @@ class Stack:
             "API_TIMEOUT": "5",
             "BIONEWSBOT_CONFIG_DIR": str(ROOT / "config"),
             "RUN_LEASE_SECONDS": str(LEASE_SECONDS),
+            "ARCHIVE_LOCATION": str(folder / "archive"),
             "LOG_FORMAT": "json",
         }
         self.processes: list[Process] = []
@@ -123,15 +124,15 @@ class Stack:
         self.processes.append(process)
         return process
 
-    def backend(self) -> Process:
-        """Start the reference backend on SQLite and wait until it is ready."""
+    def backend(self, database_url: str | None = None) -> Process:
+        """Start the reference backend (unless told otherwise on SQLite), wait until it is ready."""
         process = self.start(
             "backend",
             "-m",
             "bionewsbot.backend",
             BACKEND_HOST="127.0.0.1",
             BACKEND_PORT=self.api.rpartition(":")[2],
-            BACKEND_DATABASE_URL=f"sqlite:///{self.folder / 'backend.db'}",
+            BACKEND_DATABASE_URL=database_url or f"sqlite:///{self.folder / 'backend.db'}",
         )
         wait_until(lambda: self._ready(process), "the backend is ready")
         return process
@@ -176,9 +177,10 @@ class Stack:
         """Run a command with `--json` and return what it prints."""
         return json.loads(self.celery(*arguments, "--json", code=code).stdout)
 
-    def start_run(self, entry: str = "daily_company_analysis") -> str:
-        """Start a run by hand and return its id."""
-        return str(self.celery_json("runs", "start", entry)["run_id"])
+    def start_run(self, entry: str = "daily_company_analysis", at: str | None = None) -> str:
+        """Start a run by hand, now or of an occurrence, and return its id."""
+        when = ("--at", at) if at else ()
+        return str(self.celery_json("runs", "start", entry, *when)["run_id"])
 
     def wait_for_end(self, run_id: str, *, seconds: float = 120) -> Run:
         """Return the run once it has ended."""

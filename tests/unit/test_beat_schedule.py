@@ -24,21 +24,27 @@ def entries(configured: pytest.MonkeyPatch) -> dict[str, Definition]:
 @pytest.mark.parametrize(
     ("name", "after", "expected"),
     [
-        ("daily_company_analysis", "14 05:00:01", "15 05:00:00"),
-        ("daily_company_analysis", "15 04:59:59", "15 05:00:00"),
-        ("daily_company_analysis", "15 05:00:00", "16 05:00:00"),
-        ("hourly_quick_scan", "15 05:00:00", "15 06:00:00"),
-        ("hourly_quick_scan", "15 23:20:00", "16 00:00:00"),
+        ("daily_company_analysis", "2026-01-14 05:00:01", "2026-01-15 05:00:00"),
+        ("daily_company_analysis", "2026-01-15 04:59:59", "2026-01-15 05:00:00"),
+        ("daily_company_analysis", "2026-01-15 05:00:00", "2026-01-16 05:00:00"),
+        ("hourly_quick_scan", "2026-01-15 05:00:00", "2026-01-15 06:00:00"),
+        ("hourly_quick_scan", "2026-01-15 23:20:00", "2026-01-16 00:00:00"),
+        ("data_cleanup", "2024-02-28 03:00:00", "2024-02-29 03:00:00"),
+        ("data_cleanup", "2026-12-31 03:00:00", "2027-01-01 03:00:00"),
+        ("report_archival", "2024-02-01 01:00:00", "2024-03-01 01:00:00"),
+        ("report_archival", "2026-12-01 01:00:00", "2027-01-01 01:00:00"),
+        ("database_optimisation", "2026-01-15 00:00:00", "2026-01-18 02:00:00"),
+        ("database_optimisation", "2026-12-27 02:00:00", "2027-01-03 02:00:00"),
     ],
 )
 def test_when_an_entry_is_due(
     entries: dict[str, Definition], name: str, after: str, expected: str
 ) -> None:
-    """The next scheduled time (UTC, `dd HH:MM:SS` of January 2026) after a moment."""
-    moment = datetime.strptime(f"2026-01-{after}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    """The next scheduled time (UTC) after a moment, over a leap day and the year's end too."""
+    moment = datetime.strptime(after, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     following = Entry(name, entries[name]).next_scheduled(moment)
     assert following is not None
-    assert following.strftime("%d %H:%M:%S") == expected
+    assert following.strftime("%Y-%m-%d %H:%M:%S") == expected
 
 
 def test_no_entry_comes_before_its_job(entries: dict[str, Definition]) -> None:
@@ -48,6 +54,9 @@ def test_no_entry_comes_before_its_job(entries: dict[str, Definition]) -> None:
     assert {name: entry.task for name, entry in entries.items()} == {
         "daily_company_analysis": names.DAILY_COMPANY_ANALYSIS,
         "hourly_quick_scan": names.HOURLY_QUICK_SCAN,
+        "data_cleanup": names.DATA_CLEANUP,
+        "report_archival": names.REPORT_ARCHIVAL,
+        "database_optimisation": names.DATABASE_OPTIMISATION,
     }
     for entry in entries.values():
         assert app.tasks[entry.task].carries_runs
@@ -62,9 +71,17 @@ def test_entries_and_routes_agree(entries: dict[str, Definition]) -> None:
 
 
 def test_deadlines_fit_the_schedule(entries: dict[str, Definition]) -> None:
-    """An hourly run ends before the next one; none may start after its successor was due."""
-    hourly, daily = entries["hourly_quick_scan"], entries["daily_company_analysis"]
-    for entry, period in ((hourly, timedelta(hours=1)), (daily, timedelta(days=1))):
+    """A run ends before the next one; none may start after its successor was due."""
+    periods = {
+        "hourly_quick_scan": timedelta(hours=1),
+        "daily_company_analysis": timedelta(days=1),
+        "data_cleanup": timedelta(days=1),
+        "report_archival": timedelta(days=28),
+        "database_optimisation": timedelta(weeks=1),
+    }
+    assert periods.keys() == entries.keys()
+    for name, period in periods.items():
+        entry = entries[name]
         assert entry.starting_deadline is not None
         assert entry.starting_deadline < period.total_seconds()
         assert entry.run_deadline < period.total_seconds()

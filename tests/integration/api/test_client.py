@@ -19,6 +19,7 @@ from bionewsbot.errors import (
     BackendUnavailable,
     CollectionMissing,
     MalformedAnswer,
+    NotYet,
 )
 
 COMPANIES = "/api/v1/companies"
@@ -357,3 +358,38 @@ def test_pool_has_its_bound(faulty_backend: FaultyBackend) -> None:
 
 def _finding() -> object:
     return Analysis.model_validate(analysis()).findings[0]
+
+
+JOB = {"id": "7", "status": "running", "result": None, "error": None}
+
+
+def test_maintenance_is_started_and_awaited(
+    client: BackendClient, faulty_backend: FaultyBackend
+) -> None:
+    """With the tables that are named, or none, under its key; then by a long poll."""
+    faulty_backend.on("POST", "/api/v1/maintenance", Reply(202, JOB), Reply(202, JOB))
+    faulty_backend.on(
+        "GET", "/api/v1/maintenance/7", Reply(body={**JOB, "status": "succeeded", "result": {}})
+    )
+    assert not client.start_maintenance("reindex", tables=["a"], idempotency_key="k").ended
+    client.start_maintenance("orphans", tables=None, idempotency_key="o")
+    assert client.maintenance("7", wait=5).ended
+    first, second, third = faulty_backend.received
+    assert first.body == {"kind": "reindex", "params": {"tables": ["a"]}}
+    assert first.headers["Idempotency-Key"] == "k"
+    assert second.body == {"kind": "orphans", "params": {}}
+    assert third.query == {"wait": ["5"]}
+
+
+def test_maintenance_waits_for_another_job_of_the_kind(
+    client: BackendClient, faulty_backend: FaultyBackend
+) -> None:
+    """409: nothing was tried, so no attempt is used up; any other refusal is final."""
+    faulty_backend.on(
+        "POST", "/api/v1/maintenance", Reply(409, problem(409)), Reply(422, problem(422))
+    )
+    with pytest.raises(NotYet) as caught:
+        client.start_maintenance("vacuum", tables=None, idempotency_key="k")
+    assert caught.value.retry_after
+    with pytest.raises(BackendRefused):
+        client.start_maintenance("vacuum", tables=None, idempotency_key="k")

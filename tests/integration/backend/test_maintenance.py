@@ -113,6 +113,41 @@ def test_statistics_count_rows_and_bytes(backend: RunningBackend) -> None:
         assert insights["last_analyzed"].endswith("Z")
 
 
+def test_statistics_estimate_what_an_index_wastes(backend: RunningBackend) -> None:
+    """Little in a new one, most of it where nine of ten rows went, little once built anew."""
+    if backend.database.is_sqlite:
+        assert "bloat_bytes" not in str(run(backend, "statistics"))
+        return
+
+    def bloat() -> float | None:
+        run(backend, "analyze", params={"tables": ["idempotency_keys"]})
+        (table,) = run(backend, "statistics", params={"tables": ["idempotency_keys"]})["tables"]
+        (index,) = [one for one in table["indexes"] if one["name"].startswith("pk_")]
+        assert index["valid"] is True
+        wasted = index["bloat_bytes"]
+        return None if wasted is None else wasted / index["bytes"]
+
+    assert bloat() is None
+    with backend.database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO idempotency_keys (operation, key, body_hash, resource_id, created_at) "
+                "SELECT 'tests', lpad(n::text, 40, '0'), '', '', now() "
+                "FROM generate_series(1, 30000) n"
+            )
+        )
+    fresh = bloat()
+    assert fresh is not None and fresh < 0.15
+    with backend.database.write() as connection:
+        connection.execute(text("DELETE FROM idempotency_keys WHERE right(key, 1) <> '0'"))
+    run(backend, "vacuum", params={"tables": ["idempotency_keys"]})
+    emptied = bloat()
+    assert emptied is not None and emptied > 0.7
+    run(backend, "reindex", params={"tables": ["idempotency_keys"]})
+    renewed = bloat()
+    assert renewed is not None and renewed < 0.15
+
+
 def test_vacuum_frees_space(backend: RunningBackend) -> None:
     """What deleted rows held is free or given back afterwards; a dry run only looks."""
     ids = [

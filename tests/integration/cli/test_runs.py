@@ -120,10 +120,11 @@ def test_show_as_json(run: Run) -> None:
 
 
 def test_show_for_people(run: Run) -> None:
-    """The summary in one line, each target, errors as they are."""
+    """The summary, each target, errors as they are."""
     opened(GILD=True, PFE=False)
     said = run("show", RUN_ID).output
-    assert "1 of 2 companies, 2 insights, 1 alerts, 1 failed, 1 sources failed" in said
+    assert "1 of 2 targets, 1 failed, " in said
+    assert "  1 alerts, 2 insights, 4 pages, 1 sources failed\n" in said
     assert "BackendRefused: 404 [no] such company" in said
     assert "(the job)" in said
 
@@ -176,7 +177,7 @@ def test_watch_follows_a_run_to_its_end(run: Run, monkeypatch: pytest.MonkeyPatc
             carry_out(RUN_ID, GILD=True)
 
     monkeypatch.setattr(runs_view.time, "sleep", sleep)
-    assert "1 of 1 companies" in run("watch", RUN_ID).output
+    assert "1 of 1 targets" in run("watch", RUN_ID).output
     assert looks == [runs_view.POLL_SECONDS] * 3
 
 
@@ -228,7 +229,7 @@ def test_start_without_a_time_is_for_now(run: Run, broker: Broker) -> None:
 def test_a_wrong_entry_is_told(run: Run) -> None:
     """With those that there are; exit code 2."""
     done = run("start", "dayly", code=2)
-    assert "Error: no entry 'dayly' in the timetable; it has daily_company_analysis, hourly" in (
+    assert "Error: no entry 'dayly' in the timetable; it has daily_company_analysis, data" in (
         done.stderr
     )
     assert ledger().latest(1) == []
@@ -278,4 +279,4 @@ def test_start_and_wait(
         shown: dict[str, Any] = json.loads(done.stdout)
         assert len(shown["targets"]) == shown["summary"]["targets"] == len(targets)
     else:
-        assert f"of {len(targets)} companies" in done.output
+        assert f"of {len(targets)} targets" in done.output

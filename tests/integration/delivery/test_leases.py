@@ -19,6 +19,7 @@ from support.stack import Stack
 
 from bionewsbot.celeryconfig import VISIBILITY_SECONDS
 from bionewsbot.delivery.leases import Leases
+from bionewsbot.names import DAILY_COMPANY_ANALYSIS
 from bionewsbot.runs.model import JOB, Message
 
 POOLS = {"high": "threads", "low": "processes"}
@@ -92,6 +93,32 @@ def test_a_frozen_workers_second_delivery_is_dropped(probes: Probes, stack: Stac
     assert stack.ledger.get(OCCURRENCE.run_id).totals == {"probes": 1}
 
 
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_a_task_may_run_for_as_long_as_its_own_limit_says(
+    probes: Probes, stack: Stack, pool: str
+) -> None:
+    """Far beyond CELERY_TASK_TIME_LIMIT it is neither killed, nor sent again, nor given back."""
+    limits = {"CELERY_TASK_SOFT_TIME_LIMIT": "1", "CELERY_TASK_TIME_LIMIT": "2"}
+    worker = probes.worker("patient", "-P", pool, "-Q", "high", **limits)
+    message = Message(JOB, "probe.long", "high", {"name": "long"})
+    address = stack.ledger.open(new_run(job=message)).to_send
+    assert address is not None
+    stack.ledger.sent([(address, send(probes.app, address, message))])
+    probes.wait_started("long")
+    begun = stack.ledger.items(OCCURRENCE.run_id)[0].begun_at
+    assert begun is not None
+    wait_until(
+        lambda: stack.ledger.now() > begun + VISIBILITY_SECONDS + 4,
+        "every lease has run out that wasn't renewed",
+        seconds=60,
+    )
+    probes.release("long")
+    run = stack.wait_for_end(OCCURRENCE.run_id)
+    (item,) = stack.ledger.items(OCCURRENCE.run_id)
+    assert (run.status, item.sends, probes.starts("long")) == ("succeeded", 1, [1])
+    assert worker.running and not worker.events("task_dropped")
+
+
 def test_a_reconnect_loses_sight_of_nothing(probes: Probes) -> None:
     """What runs goes on and starts no second time, what waited is carried out, nothing stays."""
     worker = probes.worker("only")
@@ -120,9 +147,10 @@ def test_a_failing_renewal_is_said_once(
 ) -> None:
     """One warning however long Redis is away, one line when it is back; then leases are renewed."""
     request = type("Request", (), {"acknowledged": False, "time_start": None})()
+    request.time_limits, request.task = (None, None), app.tasks[DAILY_COMPANY_ANALYSIS]
     request.message = type("Message", (), {"delivery_tag": "tag"})()
     monkeypatch.setattr(state, "active_requests", {request})
-    leases = Leases(app, hold_limit=60)
+    leases = Leases(app)
     with clean_redis.client(2) as broker:
         broker.zadd("unacked_index", {"tag": 1})
     clean_redis.stop()

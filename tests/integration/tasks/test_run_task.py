@@ -15,7 +15,7 @@ from support.polling import wait_until
 
 from bionewsbot import logs
 from bionewsbot.dead_letters.letters import Letters
-from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotCalled, OutOfMemory, RateLimited
+from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotYet, OutOfMemory, RateLimited
 from bionewsbot.runs import heartbeat as heartbeat_module
 from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import Ledger, ledger
@@ -335,7 +335,7 @@ def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> 
 
 @pytest.mark.parametrize("kind", [CircuitOpen, RateLimited])
 def test_a_call_that_was_not_made_uses_up_no_attempt(
-    app: Celery, monkeypatch: pytest.MonkeyPatch, kind: type[NotCalled]
+    app: Celery, monkeypatch: pytest.MonkeyPatch, kind: type[NotYet]
 ) -> None:
     """However often: the item is paused, without an attempt on record."""
     waits: list[float] = []

@@ -12,11 +12,11 @@ NOW = 1_768_456_800.0
 
 def request(started: float | None, sent: int | None = None, task: int | None = None) -> Any:
     """Return a request that began at `started`, with the limits of its message and its task."""
+    app = SimpleNamespace(conf=SimpleNamespace(task_time_limit=900))
     return SimpleNamespace(
         time_start=started,
         time_limits=(sent, None),
-        task=SimpleNamespace(time_limit=task),
-        app=SimpleNamespace(conf=SimpleNamespace(task_time_limit=900)),
+        task=SimpleNamespace(time_limit=task, app=app),
     )
 
 

@@ -52,14 +52,24 @@ def ended(**changes: Any) -> Analysis:
     return Analysis.model_validate(answers.analysis(**changes))
 
 
-def companies(*rows: tuple[str, str]) -> Iterator[Company]:
-    """Return active companies by id and priority, as the client yields them."""
-    return iter([Company(id=id, name=id, priority=priority) for id, priority in rows])
+def companies(*rows: tuple[str, ...]) -> Iterator[Company]:
+    """Return active companies by id, priority and frequency, as the client yields them."""
+    fields = ("id", "priority", "analysis_frequency")
+    return iter([Company(name=row[0], **dict(zip(fields, row, strict=False))) for row in rows])
 
 
-def select(task: RunTask) -> list[tuple[str, str, str]]:
+def run_job(task: RunTask, address: Address = ADDRESS) -> Any:
+    """Run a job as its message would."""
+    task.push_request(headers=address.headers(), called_directly=True)
+    try:
+        return task.run()
+    finally:
+        task.pop_request()
+
+
+def select(task: RunTask, address: Address = ADDRESS) -> list[tuple[str, str, str]]:
     """Return what a job selects: target, queue, type of analysis."""
-    outcome = task.run()
+    outcome = run_job(task, address)
     assert isinstance(outcome, FanOut)
     for message in outcome.targets:
         assert message.task == names.ANALYZE_COMPANY
@@ -108,13 +118,47 @@ def test_the_daily_analysis_takes_all_active_companies(backend: Mock) -> None:
 def test_the_quick_scan_takes_those_that_matter(
     backend: Mock, configured: pytest.MonkeyPatch
 ) -> None:
-    """Priority high and PRIORITY_COMPANIES, each once, all on `high`."""
+    """Priority high, frequency hourly and PRIORITY_COMPANIES, each once, all on `high`."""
     configured.setenv("PRIORITY_COMPANIES", "JNJ,GILD,GONE")
-    backend.companies.return_value = companies(("GILD", "high"), ("PFE", "medium"), ("JNJ", "low"))
+    backend.companies.return_value = companies(
+        ("GILD", "high", "hourly"), ("PFE", "medium"), ("JNJ", "low"), ("VRTX", "low", "hourly")
+    )
     assert select(analysis.hourly_quick_scan) == [
         ("GILD", "high", "quick_scan"),
         ("JNJ", "high", "quick_scan"),
+        ("VRTX", "high", "quick_scan"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "weekly"),
+    [
+        ("2026-01-18T06:00:00Z", False),
+        ("2026-01-19T06:00:00Z", True),
+        ("2026-01-20T06:00:00Z", False),
+        ("2024-02-26T23:59:59Z", True),
+        ("2024-02-29T06:00:00Z", False),
+        ("2024-12-30T00:00:00Z", True),
+    ],
+)
+def test_weekly_companies_come_on_the_day_of_the_report(
+    backend: Mock, scheduled: str, weekly: bool
+) -> None:
+    """Monday by default, as the occurrence's own time has it (UTC); the others come every day."""
+    rows = (("A", "low", "hourly"), ("B", "low", "daily"), ("C", "low", "weekly"))
+    backend.companies.return_value = companies(*rows)
+    address = Address(f"daily_company_analysis@{scheduled}", "*", 1)
+    chosen = [target for target, *_ in select(analysis.daily_company_analysis, address)]
+    assert chosen == (["A", "B", "C"] if weekly else ["A", "B"])
+
+
+def test_the_day_of_the_weekly_companies_is_a_setting(
+    backend: Mock, configured: pytest.MonkeyPatch
+) -> None:
+    """WEEKLY_REPORT_DAY, so that the report has fresh findings of all companies."""
+    configured.setenv("WEEKLY_REPORT_DAY", "thu")
+    backend.companies.return_value = companies(("C", "low", "weekly"))
+    assert len(select(analysis.daily_company_analysis)) == 1
 
 
 def test_the_file_stands_in_for_a_missing_collection(
@@ -139,7 +183,7 @@ def test_no_file_stands_in_for_a_backend_that_fails(backend: Mock, error: Except
     """An old list must not hide that the backend is down or refuses the key."""
     backend.companies.side_effect = error
     with pytest.raises(type(error)):
-        analysis.daily_company_analysis.run()
+        run_job(analysis.daily_company_analysis)
 
 
 def test_a_wrong_file_is_told(
@@ -149,7 +193,7 @@ def test_a_wrong_file_is_told(
     backend.companies.side_effect = CollectionMissing("404")
     configured.setenv("BIONEWSBOT_CONFIG_DIR", str(tmp_path))
     with pytest.raises(CompaniesFileError, match="companies.yaml"):
-        analysis.daily_company_analysis.run()
+        run_job(analysis.daily_company_analysis)
 
 
 def test_an_analysis_is_started_for_the_occurrence(backend: Mock) -> None:

@@ -10,7 +10,7 @@ from bionewsbot.errors import (
     BackendUnavailable,
     CircuitOpen,
     MalformedAnswer,
-    NotCalled,
+    NotYet,
     RateLimited,
 )
 from bionewsbot.tasks.retry import OPEN_SPREAD, Again, GiveUp, RetryPolicy, decide
@@ -77,7 +77,7 @@ def test_time_is_used_up() -> None:
     chances,
 )
 def test_a_call_that_was_not_made_uses_nothing_up(
-    kind: type[NotCalled], attempt: int, elapsed: float, chance: float
+    kind: type[NotYet], attempt: int, elapsed: float, chance: float
 ) -> None:
     """The wait is at least as long as it is told, and spread."""
     error = kind("not called", retry_after=20.0)

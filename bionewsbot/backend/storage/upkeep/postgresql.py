@@ -1,5 +1,6 @@
 """Upkeep of PostgreSQL: each statement outside a transaction, with a lock time-out."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,12 +23,32 @@ _TABLES = text("""
 
 _INDEXES = text("""
     SELECT t.relname AS table_name, i.relname AS name, pg_relation_size(i.oid) AS bytes,
-        coalesce(s.idx_scan, 0) AS scans, x.indisvalid AS valid
+        coalesce(s.idx_scan, 0) AS scans, x.indisvalid AS valid, i.reltuples AS entries,
+        -- Null unless it is a btree whose keys are all plain columns with statistics.
+        CASE WHEN a.amname = 'btree' AND widths.columns = x.indnatts THEN widths.key END AS key
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+        JOIN pg_am a ON a.oid = i.relam
         LEFT JOIN pg_stat_user_indexes s ON s.indexrelid = i.oid
+        CROSS JOIN LATERAL (
+            SELECT count(w.avg_width) AS columns, sum(w.avg_width * (1 - w.null_frac)) AS key
+            FROM pg_attribute c JOIN pg_stats w
+                ON w.schemaname = current_schema() AND w.tablename = t.relname
+                AND w.attname = c.attname
+            WHERE c.attrelid = t.oid AND c.attnum = ANY(x.indkey::int2[])
+        ) AS widths
     WHERE t.relnamespace = current_schema()::regnamespace AND t.relname = ANY(:tables)
     ORDER BY i.relname
     """)
+
+PAGE_BYTES, PAGE_ROOM = 8192, 8192 - 24 - 16
+"""Of a page of a btree, without its header and its special space (PostgreSQL, "Database Page
+Layout")."""
+
+ENTRY_BYTES = 8 + 4
+"""Of an entry beside its key: its header and the pointer to it (the same)."""
+
+FILL = 0.9
+"""Share of a leaf page that a new index fills: the default `fillfactor` of a btree."""
 
 LEFT_OVER = ("_ccnew", "_ccold")
 """Endings of the invalid indexes that a REINDEX CONCURRENTLY leaves behind when it is broken off;
@@ -58,9 +79,10 @@ def reindex(upkeep: Upkeep) -> Result:
 
 
 def statistics(upkeep: Upkeep) -> Result:
-    """Report rows (as PostgreSQL counts them itself), dead rows, bytes and index use.
+    """Report rows (as PostgreSQL counts them itself), dead rows, bytes, indexes' use and bloat.
 
-    Reads only, so `dry_run` makes no difference.
+    `bloat_bytes` is an estimate from the last ANALYZE's numbers, null where there are none. Reads
+    only, so `dry_run` makes no difference.
     """
     with upkeep.database.read() as connection:
         tables = _tables(connection, upkeep)
@@ -68,7 +90,10 @@ def statistics(upkeep: Upkeep) -> Result:
         size = connection.execute(text("SELECT pg_database_size(current_database())"))
         for table in tables:
             table["indexes"] = [
-                {"name": index["name"], "bytes": index["bytes"], "scans": index["scans"]}
+                {
+                    **{name: index[name] for name in ("name", "bytes", "scans", "valid")},
+                    "bloat_bytes": _bloat(index),
+                }
                 for index in indexes
                 if index["table_name"] == table["name"]
             ]
@@ -125,6 +150,19 @@ def _tables(connection: Connection, upkeep: Upkeep) -> list[dict[str, Any]]:
 def _indexes(connection: Connection, upkeep: Upkeep) -> list[dict[str, Any]]:
     found = connection.execute(_INDEXES, {"tables": list(upkeep.tables)}).mappings()
     return [dict(row) for row in found]
+
+
+def _bloat(index: dict[str, Any]) -> int | None:
+    """Return the bytes that an index, built anew, is estimated to need less; None if unknown.
+
+    Equal keys are stored once (deduplication), which isn't counted: less is found than is there.
+    """
+    key, entries, size = index["key"], index["entries"], index["bytes"]
+    if key is None or entries < 0:
+        return None
+    entry = ENTRY_BYTES + math.ceil(float(key) / 8) * 8
+    pages = 1 + math.ceil(float(entries) * entry / (FILL * PAGE_ROOM))
+    return max(0, int(size) - pages * PAGE_BYTES)
 
 
 def _is_left_over(index: dict[str, Any]) -> bool:

@@ -1,0 +1,1 @@
+"""Cold storage: old records as compressed JSON Lines, checked before anything is deleted."""

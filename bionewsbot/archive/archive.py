@@ -1,0 +1,208 @@
+"""Parts of records are written, checked, read and removed; nothing here knows the backend."""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from bionewsbot.archive.parts import MANIFEST, TIME_FIELDS, Part, State, read_part
+from bionewsbot.archive.storage import Storage
+from bionewsbot.errors import ArchiveCorrupt, PartUnknown
+
+Record = dict[str, Any]
+
+_CHUNK = 1024 * 1024
+
+
+class Archive:
+    """The archive at one location. Every method raises ArchiveUnavailable if it can't be used."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Keep it in `storage`."""
+        self._storage = storage
+
+    @property
+    def location(self) -> str:
+        """Where it lies."""
+        return self._storage.location
+
+    def collections(self) -> list[str]:
+        """Return the names of the collections that have been archived, sorted."""
+        return [name for name in self._storage.folders() if name in TIME_FIELDS]
+
+    def parts(self, collection: str) -> list[Part]:
+        """Return a collection's parts by their numbers. Raises ArchiveCorrupt."""
+        names = [name for name in self._storage.names(collection) if MANIFEST.fullmatch(name)]
+        return [self._read_manifest(f"{collection}/{name}") for name in names]
+
+    def part(self, name: str) -> Part:
+        """Return the part of this name. Raises PartUnknown, ArchiveCorrupt."""
+        collection, _, number = name.partition("/")
+        if f"{number}.json" not in self._storage.names(collection):
+            raise PartUnknown(f"{self.location} holds no part {name}; see `archive list`")
+        return self._read_manifest(f"{name}.json")
+
+    def write(
+        self,
+        collection: str,
+        records: Iterable[Record],
+        *,
+        written_by: str,
+        now: datetime,
+        replaces: int | None = None,
+        state: State = "handing over",
+    ) -> Part | None:
+        """Write a part of all these records, and return it; None where there are none.
+
+        It is read back before it counts. Raises ArchiveExists where another writer took its number
+        meanwhile: what it wrote may hold the same records, so begin anew.
+        """
+        number = self._next_number(collection)
+        with self._storage.writing(collection) as (temporary, file):
+            written = _Digest(file)
+            count, oldest, newest = _write_lines(written, records, TIME_FIELDS[collection])
+        if count == 0 or oldest is None or newest is None:
+            self._storage.remove(temporary)
+            return None
+        part = Part(
+            collection=collection,
+            number=number,
+            records=count,
+            oldest=oldest,
+            newest=newest,
+            size=written.bytes,
+            sha256=written.sha256,
+            written_at=now,
+            written_by=written_by,
+            state=state,
+            replaces=replaces,
+        )
+        try:
+            self._check(part, temporary)
+        except ArchiveCorrupt:
+            self._storage.remove(temporary)
+            raise
+        self._storage.rename(temporary, part.object_path)
+        self._storage.create(part.manifest_path, part.to_json())
+        return part
+
+    def mark(self, part: Part, state: State) -> Part:
+        """Put a part into another state."""
+        changed = part.model_copy(update={"state": state})
+        self._storage.replace(part.manifest_path, changed.to_json())
+        return changed
+
+    def records(self, part: Part) -> Iterator[Record]:
+        """Yield a part's records as they were archived. Raises ArchiveCorrupt, at its place."""
+        yield from _read_lines(self._storage, part, part.object_path)
+
+    def verify(self, part: Part) -> None:
+        """Read a part whole. Raises ArchiveCorrupt where it isn't what its manifest says."""
+        self._check(part, part.object_path)
+
+    def give_up(self, part: Part) -> None:
+        """Remove the object of a part whose records are somewhere else; its manifest stays."""
+        # Marked first: from then on the object counts for nothing.
+        self.mark(part, "restored")
+        self._storage.remove(part.object_path)
+
+    def sweep(self, collection: str, before: datetime) -> int:
+        """Remove what writers that died left there before `before`; returns how many files."""
+        parts = [part for part in self.parts(collection) if part.state != "restored"]
+        named = {part.object_path.rpartition("/")[2] for part in parts}
+        left = [
+            f"{collection}/{name}"
+            for name in self._storage.names(collection)
+            if not MANIFEST.fullmatch(name) and name not in named
+        ]
+        old = [name for name in left if self._storage.modified(name) < before.timestamp()]
+        for name in old:
+            self._storage.remove(name)
+        return len(old)
+
+    def _next_number(self, collection: str) -> int:
+        names = self._storage.names(collection)
+        return max((int(name[:8]) for name in names if MANIFEST.fullmatch(name)), default=0) + 1
+
+    def _read_manifest(self, path: str) -> Part:
+        return read_part(self._storage.read(path), f"{self.location}/{path}")
+
+    def _check(self, part: Part, path: str) -> None:
+        place = f"{self.location}/{path}"
+        digest = hashlib.sha256()
+        size = 0
+        with self._storage.reading(path) as file:
+            while piece := file.read(_CHUNK):
+                digest.update(piece)
+                size += len(piece)
+        if (size, digest.hexdigest()) != (part.size, part.sha256):
+            raise ArchiveCorrupt(
+                f"{place}: its content is not what its manifest says ({size} bytes, not "
+                f"{part.size}, or another SHA-256); bring it back from a backup of the archive"
+            )
+        count = sum(1 for _ in _read_lines(self._storage, part, path))
+        if count != part.records:
+            raise ArchiveCorrupt(f"{place}: it has {count} records, not {part.records}")
+
+
+class _Digest:
+    """Counts and sums what is written through it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._sum = hashlib.sha256()
+        self.bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._sum.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        self._sum.update(data)
+        self.bytes += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _write_lines(
+    file: _Digest, records: Iterable[Record], time_field: str
+) -> tuple[int, datetime | None, datetime | None]:
+    count = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    # Without a time and a name in its head, so that the same records make the same object.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as lines:
+        for record in records:
+            text = json.dumps(record, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+            lines.write(text.encode() + b"\n")
+            at = datetime.fromisoformat(record[time_field]).astimezone(UTC)
+            oldest = at if oldest is None or at < oldest else oldest
+            newest = at if newest is None or at > newest else newest
+            count += 1
+    return count, oldest, newest
+
+
+def _read_lines(storage: Storage, part: Part, path: str) -> Iterator[Record]:
+    place = f"{storage.location}/{path}"
+    number = 0
+    with storage.reading(path) as file, _unbroken(place, lambda: number):
+        with gzip.GzipFile(mode="rb", fileobj=file) as lines:
+            for number, line in enumerate(lines, start=1):
+                yield json.loads(line)
+
+
+@contextmanager
+def _unbroken(place: str, line: Any) -> Iterator[None]:
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+        raise ArchiveCorrupt(
+            f"{place}: it breaks off or is garbled after line {line()} ({error}); "
+            "bring it back from a backup of the archive"
+        ) from error

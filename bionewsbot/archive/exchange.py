@@ -1,0 +1,193 @@
+"""Records move from the backend to the archive and back; each is always in one of the two, or both.
+
+Whatever dies here leaves a part whose state says how to go on, and the next call goes on.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from bionewsbot.api.client import PAGE_SIZE, BackendClient
+from bionewsbot.api.models import Conflict
+from bionewsbot.archive.archive import Archive, Record
+from bionewsbot.archive.parts import Part
+from bionewsbot.errors import BackendRefused
+
+logger = logging.getLogger(__name__)
+
+PART_RECORDS = 10_000
+"""Records of one part: some megabytes, and some twenty calls to delete them."""
+
+StillMine = Callable[[], None]
+"""Called before each step; raises where somebody else may have begun to move records."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a hand-over moved."""
+
+    records: int = 0
+    parts: int = 0
+    bytes: int = 0
+    """Compressed."""
+
+    def __add__(self, other: "Moved") -> "Moved":
+        return Moved(
+            self.records + other.records, self.parts + other.parts, self.bytes + other.bytes
+        )
+
+
+def hand_over(
+    client: BackendClient,
+    archive: Archive,
+    collection: str,
+    *,
+    before: datetime,
+    written_by: str,
+    still_mine: StillMine,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    part_records: int = PART_RECORDS,
+) -> Moved:
+    """Archive a collection's records older than `before`, then delete exactly those.
+
+    First goes on with what an earlier call left half done. Raises what client and archive do.
+    """
+    moved = go_on(client, archive, collection, still_mine=still_mine, now=now)
+    while True:
+        still_mine()
+        records = islice(client.export(collection, before=before), part_records)
+        part = archive.write(
+            collection, _watched(records, still_mine), written_by=written_by, now=now()
+        )
+        if part is None:
+            return moved
+        moved += _delete(client, archive, part, still_mine)
+
+
+def go_on(
+    client: BackendClient,
+    archive: Archive,
+    collection: str,
+    *,
+    still_mine: StillMine,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Moved:
+    """Finish what died half way: deleting what was archived, restoring what was asked for."""
+    moved = Moved()
+    for part in archive.parts(collection):
+        if part.state == "handing over":
+            logger.warning("hand_over_goes_on", extra={"part": part.name})
+            archive.verify(part)
+            moved += _delete(client, archive, part, still_mine)
+        elif part.state == "restoring":
+            logger.warning("restore_goes_on", extra={"part": part.name})
+            restore(client, archive, part, still_mine=still_mine, now=now)
+    return moved
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore brought back."""
+
+    records: int
+    conflicts: tuple[Conflict, ...]
+    kept_in: Part | None
+    """The part that holds what stays out of the backend."""
+
+
+def restore(
+    client: BackendClient,
+    archive: Archive,
+    part: Part,
+    *,
+    still_mine: StillMine,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Restored:
+    """Put a part's records back as they were, and take them out of the archive.
+
+    Goes on where a hand-over or a restore of the part died. What the backend refuses, such as what
+    has another record in its place there, stays archived, in a part of its own.
+    """
+    archive.verify(part)
+    if part.state == "handing over":
+        _delete(client, archive, part, still_mine)
+    still_mine()
+    part = archive.mark(part, "restoring")
+    conflicts: dict[str, Conflict] = {}
+    for batch in batches(archive.records(part)):
+        conflicts |= _put_back(client, part.collection, batch, still_mine)
+    still_mine()
+    kept_in = _keep_conflicts(archive, part, conflicts, now()) if conflicts else None
+    archive.give_up(part)
+    return Restored(part.records - len(conflicts), tuple(conflicts.values()), kept_in)
+
+
+def _put_back(
+    client: BackendClient, collection: str, batch: list[Record], still_mine: StillMine
+) -> dict[str, Conflict]:
+    still_mine()
+    try:
+        answer = client.import_records(collection, batch)
+    except BackendRefused as error:
+        if error.status not in (404, 422):
+            raise
+        # One record of it, say of a company that is gone; the others have a right to come back.
+        if len(batch) == 1:
+            return {batch[0]["id"]: Conflict(id=batch[0]["id"], reason=str(error))}
+        middle = len(batch) // 2
+        halves = (batch[:middle], batch[middle:])
+        first, second = (_put_back(client, collection, half, still_mine) for half in halves)
+        return first | second
+    return {conflict.id: conflict for conflict in answer.conflicts}
+
+
+def _keep_conflicts(
+    archive: Archive, part: Part, conflicts: dict[str, Conflict], now: datetime
+) -> Part | None:
+    # A restore that died between these two steps has written it already.
+    for other in archive.parts(part.collection):
+        if other.replaces == part.number:
+            return other
+    return archive.write(
+        part.collection,
+        (record for record in archive.records(part) if record["id"] in conflicts),
+        written_by=part.written_by,
+        now=now,
+        replaces=part.number,
+        state="kept",
+    )
+
+
+def _delete(client: BackendClient, archive: Archive, part: Part, still_mine: StillMine) -> Moved:
+    for batch in batches(archive.records(part)):
+        still_mine()
+        ids = [record["id"] for record in batch]
+        # Under a key, so that a mover that was frozen before this call and comes to it after the
+        # part was restored deletes nothing.
+        digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
+        client.delete_exported(part.collection, ids, idempotency_key=f"{part.name}/{digest}")
+    still_mine()
+    archive.mark(part, "kept")
+    logger.info(
+        "part_archived",
+        extra={"part": part.name, "records": part.records, "bytes": part.size},
+    )
+    return Moved(part.records, 1, part.size)
+
+
+def _watched(records: Iterable[Record], still_mine: StillMine) -> Iterator[Record]:
+    for position, record in enumerate(records):
+        if position % PAGE_SIZE == 0:
+            still_mine()
+        yield record
+    still_mine()
+
+
+def batches(records: Iterator[Record]) -> Iterator[list[dict[str, Any]]]:
+    """Yield records in lists as long as the backend takes in one call."""
+    while batch := list(islice(records, PAGE_SIZE)):
+        yield batch

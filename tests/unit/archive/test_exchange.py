@@ -1,0 +1,318 @@
+"""Records move between backend and archive, through deaths at every step."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.shelves import BEGAN, Death, Fate, MortalStorage, Shelf, record
+
+from bionewsbot.api.client import BackendClient
+from bionewsbot.archive.archive import Archive
+from bionewsbot.archive.exchange import Moved, go_on, hand_over, restore
+from bionewsbot.archive.parts import Part
+from bionewsbot.archive.storage import Storage
+from bionewsbot.errors import (
+    ArchiveCorrupt,
+    ArchiveExists,
+    BackendRefused,
+    NotYet,
+    RetryableError,
+)
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+COLLECTION = "insights"
+
+
+def mine() -> None:
+    """Nobody else moves records."""
+
+
+class Stage:
+    """A shelf, an archive, and what tests do with them."""
+
+    def __init__(self, folder: Path, count: int, fate: Fate | None = None) -> None:
+        self.fate = fate or Fate()
+        self.shelf = Shelf([record(number) for number in range(count)], self.fate)
+        self.client = cast(BackendClient, self.shelf)
+        self.archive = Archive(MortalStorage(folder, self.fate))
+        self.all = dict(self.shelf.records)
+
+    def hand_over(self, hours: int, **options: Any) -> Moved:
+        """Hand over what is older than so many hours after the first."""
+        return hand_over(
+            self.client,
+            self.archive,
+            COLLECTION,
+            before=BEGAN + timedelta(hours=hours),
+            written_by="data_cleanup@2026-06-01T03:00:00Z",
+            **{"still_mine": mine, "now": lambda: NOW, "part_records": 4, **options},
+        )
+
+    def archived(self) -> list[dict[str, Any]]:
+        """Return all that the archive alone answers for."""
+        parts = self.archive.parts(COLLECTION)
+        return [
+            one for part in parts if part.state != "restored" for one in self.archive.records(part)
+        ]
+
+    def assert_each_once(self) -> None:
+        """Archive and backend together hold every record once, and as it was."""
+        ids = [one["id"] for one in self.archived()] + list(self.shelf.records)
+        assert sorted(ids) == sorted(self.all)
+        assert {one["id"]: one for one in self.archived()} | self.shelf.records == self.all
+
+
+def test_what_is_old_moves_and_nothing_else(tmp_path: Path) -> None:
+    """In parts of bounded size, each with its count, range and sum."""
+    stage = Stage(tmp_path, 10)
+    moved = stage.hand_over(7)
+    assert (moved.records, moved.parts) == (7, 2)
+    first, second = stage.archive.parts(COLLECTION)
+    assert (first.number, first.records, first.oldest) == (1, 4, BEGAN)
+    assert (second.records, second.newest) == (3, BEGAN + timedelta(hours=6))
+    assert {first.state, second.state} == {"kept"}
+    assert first.size + second.size == moved.bytes
+    assert list(stage.shelf.records) == ["i000007", "i000008", "i000009"]
+    stage.assert_each_once()
+
+
+def test_with_nothing_old_nothing_is_written(tmp_path: Path) -> None:
+    """No part, no file, no temporary file."""
+    stage = Stage(tmp_path, 3)
+    assert stage.hand_over(0) == Moved()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_same_records_make_the_same_object(tmp_path: Path) -> None:
+    """Byte by byte: there is no clock and no name in it."""
+    sums = []
+    for name in ("a", "b"):
+        stage = Stage(tmp_path / name, 3)
+        stage.hand_over(3)
+        sums.append(stage.archive.parts(COLLECTION)[0].sha256)
+    assert sums[0] == sums[1]
+
+
+def test_restore_gives_back_what_was_archived(tmp_path: Path) -> None:
+    """Field by field; the part stays on record without its object."""
+    stage = Stage(tmp_path, 6)
+    stage.hand_over(6)
+    for part in stage.archive.parts(COLLECTION):
+        answer = restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
+        assert (answer.records, answer.conflicts) == (part.records, ())
+    assert stage.shelf.records == stage.all
+    assert [part.state for part in stage.archive.parts(COLLECTION)] == ["restored", "restored"]
+    assert not list(tmp_path.rglob("*.gz"))
+
+
+def test_what_finds_its_place_taken_stays_archived(tmp_path: Path) -> None:
+    """In a part of its own; the backend's record is left alone, also when it is tried again."""
+    stage = Stage(tmp_path, 4)
+    stage.hand_over(4)
+    newer = record(2, title="newer")
+    stage.shelf.records[newer["id"]] = newer
+    (part,) = stage.archive.parts(COLLECTION)
+    answer = restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
+    assert [conflict.id for conflict in answer.conflicts] == [newer["id"]]
+    assert answer.kept_in is not None and answer.kept_in.replaces == part.number
+    assert stage.archived() == [record(2)]
+    assert stage.shelf.records[newer["id"]] == newer
+
+
+def test_what_the_backend_refuses_stays_archived_alone(tmp_path: Path) -> None:
+    """A record whose company is gone doesn't keep the others of its batch from coming back."""
+    stage = Stage(tmp_path, 4)
+    stage.hand_over(4)
+    stage.shelf.refused = {record(1)["id"]}
+    (part,) = stage.archive.parts(COLLECTION)
+    answer = restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
+    assert [(one.id, one.reason) for one in answer.conflicts] == [(record(1)["id"], "no company")]
+    assert stage.archived() == [record(1)]
+    stage.assert_each_once()
+
+
+def test_a_backend_that_refuses_all_calls_changes_nothing(tmp_path: Path) -> None:
+    """A wrong key is no conflict of records: the restore ends, and the next one goes on."""
+    stage = Stage(tmp_path, 2)
+    stage.hand_over(2)
+    stage.shelf.refused, stage.shelf.status = {record(0)["id"]}, 401
+    (part,) = stage.archive.parts(COLLECTION)
+    with pytest.raises(BackendRefused):
+        restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
+    assert len(stage.archived()) == 2
+    stage.shelf.refused = set()
+    go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+    assert stage.shelf.records == stage.all
+
+
+def test_a_part_that_is_corrupt_deletes_nothing(tmp_path: Path) -> None:
+    """A hand-over that died half way doesn't go on with an object that has changed."""
+    stage = Stage(tmp_path, 3)
+    stage.hand_over(3)
+    (part,) = stage.archive.parts(COLLECTION)
+    stage.archive.mark(part, "handing over")
+    stage.shelf.records = dict(stage.all)
+    (path,) = tmp_path.rglob("*.gz")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArchiveCorrupt, match=path.name):
+        stage.hand_over(3)
+    assert stage.shelf.records == stage.all
+
+
+def test_a_manifest_that_is_corrupt_is_told_by_place(tmp_path: Path) -> None:
+    """File and field, and what mends it."""
+    stage = Stage(tmp_path, 3)
+    stage.hand_over(3)
+    (path,) = tmp_path.rglob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "records": 0}))
+    with pytest.raises(ArchiveCorrupt, match="00000001.json: records: .*backup"):
+        stage.archive.parts(COLLECTION)
+
+
+def test_a_writer_whose_number_was_taken_begins_anew(tmp_path: Path) -> None:
+    """One that was frozen while another wrote and deleted the same records adds no part."""
+    stage = Stage(tmp_path, 4)
+
+    def frozen() -> Any:
+        for number, one in enumerate(stage.shelf.export(COLLECTION, before=NOW)):
+            if number == 1:
+                stage.hand_over(4)
+            yield one
+
+    with pytest.raises(ArchiveExists):
+        stage.archive.write(COLLECTION, frozen(), written_by="late", now=NOW)
+    stage.assert_each_once()
+
+
+def test_who_lost_the_lock_stops_before_the_next_step(tmp_path: Path) -> None:
+    """Whatever the step is: nothing is lost, and the next call finishes it."""
+    for step in range(30):
+        stage = Stage(tmp_path / str(step), 6)
+        fate = Fate(step)
+
+        def lost(fate: Fate = fate) -> None:
+            try:
+                fate.step()
+            except Death as error:
+                raise RetryableError("another one is at it") from error
+
+        try:
+            stage.hand_over(6, still_mine=lost)
+        except RetryableError:
+            stage.hand_over(6)
+        stage.assert_each_once()
+        assert not stage.shelf.records
+
+
+def test_a_mover_frozen_before_its_delete_deletes_nothing_later(tmp_path: Path) -> None:
+    """Another one ended its work meanwhile, and the part was restored."""
+    stage = Stage(tmp_path, 3)
+    delete = stage.shelf.delete_exported
+    others: list[Moved] = []
+
+    def still_mine() -> None:
+        if others:
+            raise NotYet("another one is at it")
+
+    def frozen(collection: str, ids: Any, *, idempotency_key: str) -> Any:
+        stage.shelf.delete_exported = delete  # type: ignore[method-assign]
+        others.append(stage.hand_over(3))
+        _restore_one(stage)
+        assert stage.shelf.records == stage.all
+        return delete(collection, ids, idempotency_key=idempotency_key)
+
+    stage.shelf.delete_exported = frozen  # type: ignore[method-assign]
+    with pytest.raises(NotYet):
+        stage.hand_over(3, still_mine=still_mine)
+    assert stage.shelf.records == stage.all
+
+
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_through_deaths_at_any_step_each_record_is_held_once(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Hand-overs and restores die anywhere and are run again: each record stands in one place."""
+    stage = Stage(tmp_path_factory.mktemp("archive"), data.draw(st.integers(0, 12)))
+    steps = st.lists(
+        st.tuples(st.sampled_from(["hand over", "restore"]), st.integers(0, 40)), max_size=6
+    )
+    for what, at in data.draw(steps):
+        stage.fate.left = at
+        try:
+            if what == "hand over":
+                stage.hand_over(data.draw(st.integers(0, 13)))
+            else:
+                _restore_one(stage)
+        except Death:
+            pass
+        stage.fate.left = None
+        # Through a death it may stand in both places, and never in none.
+        held = {one["id"] for one in stage.archived()} | stage.shelf.records.keys()
+        assert held == stage.all.keys()
+    go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+    stage.assert_each_once()
+    for part in stage.archive.parts(COLLECTION):
+        if part.state != "restored":
+            stage.archive.verify(part)
+
+
+def _restore_one(stage: Stage) -> None:
+    for part in stage.archive.parts(COLLECTION):
+        if part.state != "restored":
+            restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
+            return
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_restore_that_dies_at_any_step_is_finished(tmp_path: Path, taken: bool) -> None:
+    """By the next call, once; what finds its place taken is in one part in the end."""
+    deaths = 0
+    for step in range(30):
+        stage = Stage(tmp_path / str(step), 3)
+        stage.hand_over(3)
+        newer = record(1, title="newer")
+        if taken:
+            stage.shelf.records[newer["id"]] = newer
+        stage.fate.left = step
+        try:
+            _restore_one(stage)
+        except Death:
+            deaths += 1
+        stage.fate.left = None
+        go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+        if any(part.state == "kept" and not part.replaces for part in _counting(stage)):
+            continue  # it died before the part was marked: nothing has happened
+        assert stage.archived() == ([record(1)] if taken else [])
+        assert stage.shelf.records == (stage.all | ({newer["id"]: newer} if taken else {}))
+    assert 5 < deaths < 30
+
+
+def _counting(stage: Stage) -> list[Part]:
+    return [part for part in stage.archive.parts(COLLECTION) if part.state != "restored"]
+
+
+def test_what_writers_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    """Temporary files and objects without a manifest; what counts is left alone."""
+    stage = Stage(tmp_path, 3)
+    stage.hand_over(3)
+    left = tmp_path / COLLECTION / ".abc.tmp"
+    left.write_bytes(b"half")
+    (tmp_path / COLLECTION / "00000009-0123456789abcdef.jsonl.gz").write_bytes(b"whole")
+    assert stage.archive.sweep(COLLECTION, datetime.now(UTC) - timedelta(days=1)) == 0
+    assert stage.archive.sweep(COLLECTION, datetime.now(UTC) + timedelta(days=1)) == 2
+    assert len(stage.archived()) == 3
+
+
+def test_collections_are_those_that_can_be_archived(tmp_path: Path) -> None:
+    """Whatever else lies at the location is nobody's business."""
+    (tmp_path / "photos").mkdir()
+    stage = Stage(tmp_path, 1)
+    stage.hand_over(1)
+    assert Archive(Storage(str(tmp_path))).collections() == [COLLECTION]
