@@ -95,7 +95,7 @@ def test_an_empty_database_is_cleaned_too(stack: Stack, depot: Depot, database_u
 @pytest.mark.parametrize(
     ("database_url", "step"),
     # In turn, since how a worker dies has little to do with the database.
-    zip(cycle(("sqlite", "postgresql")), STEPS),
+    list(zip(cycle(("sqlite", "postgresql")), STEPS, strict=False)),
     indirect=["database_url"],
 )
 def test_killed_in_the_middle_of_any_step_it_goes_on(
