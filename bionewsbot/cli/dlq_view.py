@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bionewsbot.cli.runs_view import console
 from bionewsbot.dead_letters.letters import Letter, Story
 from bionewsbot.runs.model import JOB
 
@@ -41,7 +41,7 @@ def print_list(letters: Sequence[Letter]) -> None:
             escape(letter.last.why),
             escape(error[0][:_ERROR_WIDTH]) if error else "",
         )
-    Console().print(table)
+    console().print(table)
 
 
 def print_letter(letter: Letter) -> None:
