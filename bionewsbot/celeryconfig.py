@@ -91,6 +91,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
             names.DAILY_COMPANY_ANALYSIS: {"queue": names.QUEUE_DEFAULT},
             names.HOURLY_QUICK_SCAN: {"queue": names.QUEUE_HIGH},
             names.ANALYZE_COMPANY: {"queue": names.QUEUE_DEFAULT},
+            names.NOTIFY: {"queue": names.QUEUE_LOW},
+            names.SEND_NOTICE: {"queue": names.QUEUE_LOW},
         },
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,

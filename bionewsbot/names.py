@@ -12,6 +12,8 @@ QUEUE_DEAD_LETTER = "dead_letter"
 DAILY_COMPANY_ANALYSIS = "bionewsbot.daily_company_analysis"
 HOURLY_QUICK_SCAN = "bionewsbot.hourly_quick_scan"
 ANALYZE_COMPANY = "bionewsbot.analyze_company"
+NOTIFY = "bionewsbot.notify"
+SEND_NOTICE = "bionewsbot.send_notice"
 
 RUN_HEADER = "bionewsbot"
 """Message header that carries a message's place in the ledger (run, target, generation)."""

@@ -18,4 +18,6 @@ pytest_plugins = [
     "support.postgres",
     "support.backend_app",
     "support.operating",
+    "support.smtp_sink",
+    "support.channels",
 ]
