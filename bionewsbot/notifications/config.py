@@ -52,7 +52,7 @@ class Rule(BaseModel):
         """Whether the rule is about such a notice."""
         if notice.event not in self.events:
             return False
-        if self.companies and notice.company not in self.companies:
+        if self.companies and notice.company and notice.company not in self.companies:
             return False
         least = SEVERITIES.index(self.severity) if self.severity else 0
         return notice.severity is None or SEVERITIES.index(notice.severity) >= least

@@ -157,7 +157,7 @@ def test_what_a_broken_look_found_is_found_by_the_next(
 def test_a_clock_that_is_set_back_loses_nothing(look: Look) -> None:
     """Two looks have a minute in common."""
     look()
-    outbox().put((), seen=ledger().now() + watch.OVERLAP_SECONDS / 2)
+    outbox().put((), seen=ledger().now() + 30)
     run(at(0), "GILD")
     assert kinds(look()) == ["dead_letters", "run_failed"]
 

@@ -79,6 +79,7 @@ def test_nothing_of_an_address_is_logged(
     lines = log_lines()
     assert [line["event"] for line in lines][-1] == "the log works"
     assert not [line for line in lines if TOKEN in str(line) or "passw0rd" in str(line)]
+    assert not [line for line in lines if line["logger"].startswith("apprise")]
 
 
 def test_a_plugin_that_breaks(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from bionewsbot.notifications.notices import (
     of_alert,
     of_letters,
     of_opening,
+    of_report,
 )
 
 
@@ -62,6 +63,13 @@ def test_alerts_of_one_story_are_one_event() -> None:
     assert of_alert(alert(title="Other words", severity="high", source="sec")).id == first.id
     assert of_alert(alert(story_id="sec:2")).id != first.id
     assert of_alert(alert(type="trial")).id != first.id
+
+
+def test_a_report() -> None:
+    """Written a second time it is the same event."""
+    notice = of_report("2026-W03", "22 companies")
+    assert notice.title == "Report 2026-W03 is ready"
+    assert of_report("2026-W03", "23 companies").id == notice.id != of_report("2026-W04", "").id
 
 
 def test_letters_are_one_event_for_each_cause_and_hour() -> None:
