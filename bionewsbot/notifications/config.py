@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from bionewsbot import settings as settings_module
 from bionewsbot.api.models import Severity
-from bionewsbot.environment import Reader
 from bionewsbot.errors import ChannelUnknown, NotificationsFileError, SettingsError
 from bionewsbot.notifications.channels import Channel
 from bionewsbot.notifications.notices import Event, Notice
@@ -132,7 +131,7 @@ def _channel(file: YamlFile, name: str, entry: Any) -> Channel | None:
 
 
 def _address(file: YamlFile, place: Place, label: str, variable: str) -> str | None:
-    reader = Reader()
+    reader = settings_module.reader()
     address = reader.secret(variable)
     try:
         reader.finish()

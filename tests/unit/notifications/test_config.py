@@ -118,6 +118,13 @@ def test_an_address_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert found.channel("team").shown == "json://***"
 
 
+def test_an_address_from_the_env_file(configured: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`.env` in the working directory counts, as for every setting."""
+    configured.delenv("TEAM_URL")
+    (tmp_path / ".env").write_text(f"TEAM_URL={ADDRESS}\n")
+    assert load(tmp_path, CHANNELS).channel("team").shown == "json://***"
+
+
 def test_a_channel_that_is_gone(tmp_path: Path) -> None:
     """The error names those that are there."""
     with pytest.raises(ChannelUnknown, match="no channel 'tame'; it has team, ops"):
