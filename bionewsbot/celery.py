@@ -38,7 +38,7 @@ def create_app() -> Celery:
             "worker_consumer": "bionewsbot.dead_letters.consumer:Consumer",
         }
     )
-    ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync, watch.look, posting.post)
+    ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync, posting.post, watch.look)
     app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep, BoundsStep))
     app.steps["consumer"].add(KeepStep)
     return app

@@ -17,7 +17,7 @@ from bionewsbot.notifications.notices import ENTRY, Notice, of_letters, of_openi
 from bionewsbot.notifications.outbox import outbox
 from bionewsbot.runs.ledger import Ledger
 
-OVERLAP_SECONDS = 60.0
+OVERLAP_SECONDS = 10.0
 """What two looks have in common, so that a clock that is set back by less loses nothing; what was
 told is known by its id."""
 

@@ -1,6 +1,6 @@
 """What a look finds in runs, dead letters and the breaker; and that it loses nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -65,7 +65,7 @@ def run(occurrence: Occurrence, *failing: str, done: tuple[str, ...] = ()) -> Ad
     return job
 
 
-def kinds(ids: list[str]) -> list[str]:
+def kinds(ids: Iterable[str]) -> list[str]:
     """Return the events that notices tell of."""
     return sorted(each.partition("/")[0] for each in ids)
 
@@ -87,9 +87,11 @@ def test_runs_by_how_they_ended(look: Look) -> None:
     ledger().cancel(ledger().open(new_run(at(5))).new.occurrence.run_id, "an operator")
     ledger().open(new_run(at(6)))
     found = look()
-    assert kinds(found) == [
-        *("dead_letters", "occurrence_missed", "occurrence_missed", "run_failed", "run_partial")
+    # The two letters have one cause, but may fall into two hours.
+    assert kinds(each for each in found if not each.startswith("dead_letters/")) == [
+        *("occurrence_missed", "occurrence_missed", "run_failed", "run_partial")
     ]
+    assert "dead_letters" in kinds(found)
     assert any(each.startswith(f"run_failed/{failed.run_id}/") for each in found)
     assert any(each.startswith(f"run_partial/{partial.run_id}/") for each in found)
     assert look() == []
@@ -155,9 +157,9 @@ def test_what_a_broken_look_found_is_found_by_the_next(
 
 
 def test_a_clock_that_is_set_back_loses_nothing(look: Look) -> None:
-    """Two looks have a minute in common."""
+    """Two looks have ten seconds in common."""
     look()
-    outbox().put((), seen=ledger().now() + 30)
+    outbox().put((), seen=ledger().now() + 5)
     run(at(0), "GILD")
     assert kinds(look()) == ["dead_letters", "run_failed"]
 
