@@ -82,7 +82,7 @@ test: ## Install what tests need, lint, run all tests with coverage
 	@$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	@$(BIN)/coverage report
 
-chaos: ## Kill and freeze beats and Redis, check that no occurrence is lost or doubled
+chaos: ## Play the whole fault matrix; kill beats, workers and Redis: nothing lost or doubled
 	@$(find_python); "$$python" $(LOCAL_CODE)/environments.py test $(TEST_ENVIRONMENT)
 	@$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
 

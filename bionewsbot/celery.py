@@ -12,7 +12,9 @@ from bionewsbot import settings as settings_module
 from bionewsbot import tasks
 from bionewsbot.celeryconfig import celery_config
 from bionewsbot.dead_letters import queue as dead_letter_queue
+from bionewsbot.delivery import transport
 from bionewsbot.delivery.bounds import BoundsStep
+from bionewsbot.delivery.events import EventStep
 from bionewsbot.delivery.leases import KeepStep, LeaseStep
 from bionewsbot.delivery.shutdown import ShutdownStep
 from bionewsbot.errors import NotificationsFileError, SettingsError
@@ -29,6 +31,7 @@ def create_app() -> Celery:
     except SettingsError as error:
         # Celery's command line prints a traceback for any other exception.
         raise SystemExit(str(error)) from error
+    transport.register()
     app = Celery("bionewsbot", task_cls="bionewsbot.tasks.base:CheckedTask")
     app.config_from_object(
         {
@@ -40,7 +43,7 @@ def create_app() -> Celery:
     )
     ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync, posting.post, watch.look)
     app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep, BoundsStep))
-    app.steps["consumer"].add(KeepStep)
+    app.steps["consumer"].update((KeepStep, EventStep))
     return app
 
 

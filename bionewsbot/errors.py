@@ -101,6 +101,10 @@ class AnalysisFailed(PermanentError):
     """The backend ended an analysis as failed and said that a retry can't help."""
 
 
+class OutOfMemory(PermanentError):
+    """The work needs more memory than its process may have."""
+
+
 class ChannelFailed(RetryableError):
     """A channel didn't take a notice; the message holds nothing of the channel's address."""
 

@@ -20,4 +20,5 @@ pytest_plugins = [
     "support.operating",
     "support.smtp_sink",
     "support.channels",
+    "support.fault_stage",
 ]

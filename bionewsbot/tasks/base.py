@@ -16,7 +16,7 @@ from redis import RedisError
 
 from bionewsbot import logs
 from bionewsbot import settings as settings_module
-from bionewsbot.errors import NewerMessage
+from bionewsbot.errors import NewerMessage, OutOfMemory
 from bionewsbot.runs import dispatch
 from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import heartbeat
@@ -163,6 +163,9 @@ class RunTask(CheckedTask):
                 logger.error("task_interrupted", extra={"error": str(error)})
             else:
                 self._after(error, address)
+            if isinstance(error, MemoryError):
+                # Celery would end the worker for it, or leave the message out in a pool of threads.
+                raise OutOfMemory(f"{self.name} of {address.target}") from error
             raise
         duration = round(time.monotonic() - started, 3)
         logger.info("task_succeeded", extra={"duration": duration, **totals})

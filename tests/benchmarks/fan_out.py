@@ -160,10 +160,10 @@ def one(
             "CELERY_WORKER_CONCURRENCY": str(concurrency),
             "PLAIN_BROKER_URL": server.url(5),
         }
-        backend = [sys.executable, "slow_backend.py", str(port), str(options.seconds)]
-        backend.append(str(options.companies))
+        arguments = [str(port), str(options.seconds), str(options.companies)]
+        backend = [sys.executable, "-m", "support.slow_backend", *arguments]
         try:
-            with process(backend, {}, Path(folder) / "backend.log"):
+            with process(backend, {"PYTHONPATH": str(HERE.parent)}, Path(folder) / "backend.log"):
                 wait_until(lambda: _up(base), "the backend answers")
                 log = HERE.parent.parent / "var" / f"bench-{name.replace(' ', '-')}-{pool}.log"
                 log.parent.mkdir(exist_ok=True)

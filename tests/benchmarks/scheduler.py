@@ -50,8 +50,8 @@ from scheduler_stage import (  # noqa: E402
     on_stage,
     wait_for_rewrite,
 )
-from scheduler_table import table, with_ratio  # noqa: E402
 from support.polling import wait_until  # noqa: E402
+from table import table, with_ratio  # noqa: E402
 
 T = TypeVar("T")
 

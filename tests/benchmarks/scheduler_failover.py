@@ -17,8 +17,8 @@ from scheduler_stage import (
     Peer,
     on_stage,
 )
-from scheduler_table import table, with_ratio
 from support.polling import wait_until
+from table import table, with_ratio
 
 TWO_INSTANCES_SECONDS = 12
 """How long two instances of APScheduler run side by side."""

@@ -110,6 +110,8 @@ class FaultyBackend:
 def _handler(backend: FaultyBackend) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Head and body go out in two pieces, and the second would wait for the first one's receipt.
+        disable_nagle_algorithm = True
 
         def setup(self) -> None:
             super().setup()

@@ -1,7 +1,5 @@
 """Tasks that tell when they start and end and wait for a sign, in real workers."""
 
-import os
-import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,14 +92,6 @@ class Probes:
     def wait_held(self, count: int) -> None:
         """Wait until workers hold so many messages."""
         wait_until(lambda: self.broker.hlen("unacked") == count, f"{count} messages are held")
-
-    def kill(self, worker: Process) -> None:
-        """Kill a worker and its children, as a machine's end would."""
-        path = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
-        children = [int(pid) for pid in path.read_text(encoding="utf-8").split()]
-        worker.kill()
-        for pid in children:
-            os.kill(pid, signal.SIGKILL)
 
     def waiting(self) -> Counter[str]:
         """Return how many messages wait in each queue."""

@@ -57,6 +57,17 @@ class Process:
         self.signal(signal.SIGKILL)
         self._child.wait(timeout=PATIENCE)
 
+    def signal_all(self, number: int) -> None:
+        """Send a signal to it and to its children."""
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        for pid in [self.pid, *map(int, path.read_text(encoding="utf-8").split())]:
+            os.kill(pid, number)
+
+    def kill_all(self) -> None:
+        """End it and its children with SIGKILL, as the end of their machine would."""
+        self.signal_all(signal.SIGKILL)
+        self._child.wait(timeout=20)
+
     def freeze(self) -> None:
         """Stop it where it stands: connections stay open and nothing answers."""
         self.signal(signal.SIGSTOP)

@@ -47,7 +47,7 @@ def test_the_living_keep_and_the_dead_give_back(probes: Probes) -> None:
     assert probes.starts(*running, *later) == [1, 1, 1, 1]
     probes.worker("heir")
     for worker in workers:
-        probes.kill(worker)
+        worker.kill_all()
     probes.wait_started(*running, times=2)
     probes.wait_started(*last)
     probes.release(*running, *last)

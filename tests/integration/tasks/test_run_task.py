@@ -15,7 +15,7 @@ from support.polling import wait_until
 
 from bionewsbot import logs
 from bionewsbot.dead_letters.letters import Letters
-from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotCalled, RateLimited
+from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotCalled, OutOfMemory, RateLimited
 from bionewsbot.runs import heartbeat as heartbeat_module
 from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import Ledger, ledger
@@ -139,6 +139,16 @@ def test_a_failure_is_final(app: Celery, log: Lines) -> None:
     assert ledger().get(RUN_ID).status == "failed"
     assert events(log()) == ["task_started", "task_failed", "run_ended"]
     assert "Traceback" in next(line for line in log() if line["event"] == "task_failed")["exc_info"]
+
+
+def test_want_of_memory_is_a_failure_like_others(app: Celery, log: Lines) -> None:
+    """Celery must not see a MemoryError, for which it ends the worker; the ledger has it."""
+
+    def work(self: RunTask) -> Outcome:
+        raise MemoryError
+
+    assert isinstance(deliver(task(app, work), open_run()).result, OutOfMemory)
+    assert (item().state, item().error) == ("failed", "MemoryError: ")
 
 
 def test_the_last_retry_fails_for_good(app: Celery, log: Lines) -> None:

@@ -1,4 +1,4 @@
-"""How the scheduler benchmark prints what it found."""
+"""How a benchmark prints what it found."""
 
 from collections.abc import Sequence
 
@@ -18,5 +18,5 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def with_ratio(value: float, plain: float, form: str) -> list[str]:
-    """Return a value as text, and its ratio to plain RedBeat's."""
+    """Return a value as text, and its ratio to the plain peer's."""
     return [format(value, form), f"{value / plain:.2f}" if plain > 0 else "-"]

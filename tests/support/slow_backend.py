@@ -1,12 +1,15 @@
 """A stand-in for the Backend API whose analyses take a set time and cost almost nothing.
 
-`python slow_backend.py PORT SECONDS`: one finding an analysis; state is kept in memory.
+`python slow_backend.py PORT SECONDS COMPANIES`: one finding an analysis; state is kept in memory.
+A POST takes effect once for each idempotency key, as CONTRACT.md has it, and by nothing else:
+where two keys did the same, `GET /effects` shows it.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -34,6 +37,8 @@ class SlowBackend:
         self.seconds = seconds
         self.companies = companies
         self.ends: dict[str, float] = {}
+        self.effects: dict[str, str] = {}
+        self.again = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -45,7 +50,12 @@ class SlowBackend:
             body += part.get("body", b"")
             if not part.get("more_body"):
                 break
-        status, answer = await self._answer(scope, json.loads(body) if body else {})
+        if scope["path"] == "/effects":
+            status, answer = 200, self._counts()
+        elif scope["method"] == "POST" and not self._takes_effect(scope, body):
+            status, answer = 422, {"title": "The same key, another body"}
+        else:
+            status, answer = await self._answer(scope, json.loads(body) if body else {})
         await send(
             {
                 "type": "http.response.start",
@@ -68,6 +78,22 @@ class SlowBackend:
             await asyncio.sleep(max(0.0, self.ends[company] - time.monotonic()))
             return 200, self._analysis(company)
         return 201, {"id": "stored"}
+
+    def _takes_effect(self, scope: Any, body: bytes) -> bool:
+        key = dict(scope["headers"]).get(b"idempotency-key")
+        if key is None:
+            return True  # of plain Celery, which sends none
+        name, effect = key.decode(), f"{scope['path']} {body.decode()}"
+        self.again += name in self.effects
+        return self.effects.setdefault(name, effect) == effect
+
+    def _counts(self) -> dict[str, int]:
+        times = Counter(self.effects.values())
+        return {
+            "effects": len(times),
+            "twice": sum(count > 1 for count in times.values()),
+            "again": self.again,
+        }
 
     def _start(self, scope: Any) -> int:
         return int(parse_qs(scope["query_string"].decode()).get("cursor", ["0"])[0])
