@@ -17,7 +17,9 @@ from bionewsbot.delivery.bounds import BoundsStep
 from bionewsbot.delivery.events import EventStep
 from bionewsbot.delivery.leases import KeepStep, LeaseStep
 from bionewsbot.delivery.shutdown import ShutdownStep
-from bionewsbot.errors import SettingsError
+from bionewsbot.errors import NotificationsFileError, SettingsError
+from bionewsbot.notifications import posting, watch
+from bionewsbot.notifications.config import notifications
 from bionewsbot.runs import slots
 from bionewsbot.runs.reconciler import ReconcilerStep
 
@@ -39,7 +41,7 @@ def create_app() -> Celery:
             "worker_consumer": "bionewsbot.dead_letters.consumer:Consumer",
         }
     )
-    ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync)
+    ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync, posting.post, watch.look)
     app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep, BoundsStep))
     app.steps["consumer"].update((KeepStep, EventStep))
     return app
@@ -60,6 +62,14 @@ logging.getLogger("bionewsbot").addHandler(logging.NullHandler())
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     logs.configure(settings_module.current())
+
+
+@celeryd_init.connect
+def _check_notifications(**_: Any) -> None:
+    try:
+        notifications()
+    except NotificationsFileError as error:
+        raise SystemExit(f"the worker was not started:\n{error}") from error
 
 
 app = create_app()

@@ -98,6 +98,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
             names.TRIM_REDIS: {"queue": names.QUEUE_LOW},
             names.DATABASE_OPTIMISATION: {"queue": names.QUEUE_LOW},
             names.OPTIMISE_DATABASE: {"queue": names.QUEUE_LOW},
+            names.NOTIFY: {"queue": names.QUEUE_LOW},
+            names.SEND_NOTICE: {"queue": names.QUEUE_LOW},
         },
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,

@@ -22,6 +22,10 @@ class CompaniesFileError(ConfigurationError):
     """`companies.yaml` is missing or wrong; the message names file and line."""
 
 
+class NotificationsFileError(ConfigurationError):
+    """`notifications.yaml` is wrong; the message names file and line, and no secret."""
+
+
 class TimetableError(ConfigurationError):
     """`beat_schedule.py` is missing, empty or wrong; the message names the entry."""
 
@@ -119,6 +123,14 @@ class OutOfMemory(PermanentError):
 
 class MaintenanceFailed(PermanentError):
     """The backend ended a maintenance job as failed and said that a retry can't help."""
+
+
+class ChannelFailed(RetryableError):
+    """A channel didn't take a notice; the message holds nothing of the channel's address."""
+
+
+class ChannelUnknown(PermanentError):
+    """A notice is for a channel that `notifications.yaml` doesn't have (any more)."""
 
 
 class NotARun(PermanentError):

@@ -46,6 +46,8 @@ def configure(settings: Settings) -> None:
     # lines would say the same a second time, in prose.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
+    # It says the path of each call at DEBUG: the path of a channel's webhook is its secret.
+    logging.getLogger("urllib3").setLevel(logging.INFO)
     logging.captureWarnings(True)
 
 

@@ -19,6 +19,8 @@ REMOVE_ORPHANS = "bionewsbot.remove_orphans"
 TRIM_REDIS = "bionewsbot.trim_redis"
 DATABASE_OPTIMISATION = "bionewsbot.database_optimisation"
 OPTIMISE_DATABASE = "bionewsbot.optimise_database"
+NOTIFY = "bionewsbot.notify"
+SEND_NOTICE = "bionewsbot.send_notice"
 
 RUN_HEADER = "bionewsbot"
 """Message header that carries a message's place in the ledger (run, target, generation)."""

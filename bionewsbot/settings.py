@@ -143,11 +143,16 @@ def load(dotenv: Path | None = None) -> Settings:
 
     Raises SettingsError, which lists every variable that is wrong.
     """
-    reader = Reader()
+    return _read(reader(dotenv))
+
+
+def reader(dotenv: Path | None = None) -> Reader:
+    """Return what reads variables where `load` does."""
+    read = Reader()
     path = dotenv if dotenv is not None else Path(".env")
     if path.is_file():
-        reader.env.read_env(str(path), recurse=False)
-    return _read(reader)
+        read.env.read_env(str(path), recurse=False)
+    return read
 
 
 def _read(read: Reader) -> Settings:

@@ -73,6 +73,11 @@ class LedgerReader:
             if row and json.loads(row)["task"] in tasks
         ]
 
+    def ended_since(self, moment: float) -> list[Run]:
+        """Return the runs that ended at `moment` (epoch seconds) or later, of the last day."""
+        page = self._redis.zrange(key_of("ended"), repr(moment), "+inf", byscore=True)
+        return [run for run in self._get_all(cast(list[str], page)) if run.ended]
+
     def _get_all(self, run_ids: Sequence[str]) -> list[Run]:
         with self._redis.pipeline(transaction=False) as pipe:
             for run_id in run_ids:

@@ -12,6 +12,8 @@ from bionewsbot.api.client import MAX_WAIT, BackendClient
 from bionewsbot.api.models import Analysis, AnalysisType, Finding, NewAlert, NewInsight
 from bionewsbot.companies import Company, load_companies
 from bionewsbot.errors import AnalysisFailed, BackendUnavailable, CollectionMissing
+from bionewsbot.notifications.notices import of_alert
+from bionewsbot.notifications.outbox import tell
 from bionewsbot.runs.model import Message
 from bionewsbot.settings import DAYS
 from bionewsbot.tasks.base import FanOut, RunTask, run_task
@@ -156,15 +158,19 @@ def await_end(
 def store_findings(client: BackendClient, analysis: Analysis, key: str) -> tuple[int, int]:
     """Store an insight for each finding and an alert for each significant one; returns the counts.
 
+    Whoever wants to hear of an alert is told once it is stored.
     The counts are of findings, not of new rows: a second delivery of the message counts the same.
     """
     alerting = [f for f in analysis.findings if f.severity in ALERTING_SEVERITIES]
+    alerts = [NewAlert.of(analysis, finding) for finding in alerting]
     for finding in analysis.findings:
         insight = NewInsight.of(analysis, finding)
         client.store_insight(insight, idempotency_key=_key(key, analysis, "insight", finding))
-    for finding in alerting:
-        alert = NewAlert.of(analysis, finding)
+    for finding, alert in zip(alerting, alerts, strict=True):
         client.store_alert(alert, idempotency_key=_key(key, analysis, "alert", finding))
+    # The outbox knows what was told. The backend's "created" would be lost with a worker that dies
+    # between its answer and this.
+    tell(of_alert(alert) for alert in alerts)
     return len(analysis.findings), len(alerting)
 
 

@@ -18,6 +18,7 @@ from support.redis_server import RedisServer
 
 from bionewsbot import logs
 from bionewsbot import settings as settings_module
+from bionewsbot.notifications import config, outbox
 from bionewsbot.runs import heartbeat, ledger
 from bionewsbot.runs.dispatch import send_all
 from bionewsbot.runs.model import Address, Message
@@ -30,16 +31,25 @@ Lines = Callable[[], list[dict[str, Any]]]
 """Returns the log lines that were written so far."""
 
 # Named here, before a test puts something in their place.
-_MADE_ONCE = (settings_module.current, ledger.ledger, heartbeat.heartbeat, analysis.backend)
+_MADE_ONCE = (
+    settings_module.current,
+    ledger.ledger,
+    heartbeat.heartbeat,
+    outbox.outbox,
+    analysis.backend,
+    config.notifications,
+)
 
 
 def forget() -> None:
     """Forget what the process made from its settings."""
-    _, make_ledger, make_heartbeat, _ = _MADE_ONCE
+    _, make_ledger, make_heartbeat, make_outbox, *_ = _MADE_ONCE
     if make_heartbeat.cache_info().currsize:
         make_heartbeat().stop()
     if make_ledger.cache_info().currsize:
         make_ledger()._redis.close()
+    if make_outbox.cache_info().currsize:
+        make_outbox().close()
     for make in _MADE_ONCE:
         make.cache_clear()
 

@@ -10,6 +10,7 @@
 local run, items, leases, open, index = unpack(KEYS)
 local arg = cjson.decode(ARGV[3])
 local JOB = '*'
+local ENDED_SECONDS = 86400
 
 local now = tonumber(ARGV[2])
 if not now then
@@ -87,6 +88,14 @@ local function start_waiting()
   enter(run_id, seconds)
 end
 
+-- The runs that ended within a day, for whoever tells people of it.
+local function note_end()
+  local ended = arg.prefix .. 'ended'
+  redis.call('ZADD', ended, now, arg.run_id)
+  redis.call('ZREMRANGEBYSCORE', ended, '-inf', now - ENDED_SECONDS)
+  redis.call('EXPIRE', ended, ENDED_SECONDS)
+end
+
 local function end_run(status, reason)
   redis.call('HSET', run, 'status', status, 'ended_at', now)
   if reason then
@@ -94,6 +103,7 @@ local function end_run(status, reason)
   end
   redis.call('ZREM', open, arg.run_id)
   redis.call('ZREM', key_of_entry('active'), arg.run_id)
+  note_end()
   expire_after(number('retention'))
   start_waiting()
 end

@@ -39,7 +39,7 @@ def test_every_key_of_a_run_has_our_prefix(
     book.ledger.fail(pfe, "no", why="no")
     book.open(again=True)
     assert {key.split(":")[1] for key in seen} == {
-        *("run", "items", "leases", "open", "active", "index", "reconciler", "letters")
+        *("run", "items", "leases", "open", "active", "index", "reconciler", "letters", "ended")
     }
     assert all(key.startswith(KEY_PREFIX) for key in seen)
 
@@ -66,5 +66,6 @@ def test_an_ended_run_leaves_only_what_ages(app: Celery) -> None:
         *(f"{KEY_PREFIX}{kind}:{OCCURRENCE.run_id}" for kind in ("run", "items")),
         f"{KEY_PREFIX}index",
         f"{KEY_PREFIX}index:{OCCURRENCE.entry}",
+        f"{KEY_PREFIX}ended",
     }
     assert all(redis.ttl(key) > 0 for key in keys if key != f"{KEY_PREFIX}index")
