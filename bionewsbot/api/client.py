@@ -17,6 +17,7 @@ from bionewsbot.api.models import (
     AlertPage,
     AlertState,
     Analysis,
+    AnalysisPage,
     AnalysisType,
     CompanyPage,
     Identified,
@@ -25,6 +26,10 @@ from bionewsbot.api.models import (
     NewAlert,
     NewInsight,
     Page,
+    Report,
+    ReportPage,
+    RiskPage,
+    RiskPoint,
     StartedAnalysis,
     Stored,
     format_time,
@@ -40,6 +45,9 @@ MAX_WAIT = 25.0
 
 PAGE_SIZE = 500
 """Items asked for at a time: the most that the contract allows."""
+
+REPORTS_AT_A_TIME = 5
+"""A report over 2,000 companies was measured to have some megabytes; an answer may have 64."""
 
 API = "/api/v1"
 
@@ -204,6 +212,54 @@ class BackendClient:
         for page in self._pages(f"{API}/alerts", AlertPage, params):
             yield from page.items
 
+    def analyses(
+        self,
+        *,
+        company_id: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> Iterator[Analysis]:
+        """Yield analyses, page by page: of one company, scheduled for a time in [since, before)."""
+        params = _given(company_id=company_id, **_span(since, before))
+        for page in self._pages(f"{API}/analyses", AnalysisPage, params):
+            yield from page.items
+
+    def risk(
+        self, company_id: str, *, since: datetime | None = None, before: datetime | None = None
+    ) -> Iterator[RiskPoint]:
+        """Yield a company's risk scores, the newest first, page by page: those of [since, before).
+
+        Raises CollectionMissing on the first one if the backend doesn't know the company, or keeps
+        no companies.
+        """
+        path = f"{API}/companies/{_step(company_id)}/risk"
+        params = _given(**_span(since, before))
+        for page in self._pages(path, RiskPage, params, may_be_missing=True):
+            yield from page.items
+
+    def reports(self, *, type: str) -> Iterator[Report]:
+        """Yield the reports of a type, the last written first, page by page."""
+        params = {"type": type, "limit": str(REPORTS_AT_A_TIME)}
+        for page in self._pages(f"{API}/reports", ReportPage, params):
+            yield from page.items
+
+    def put_report(
+        self, type: str, period: str, content: bytes, *, if_match: str | None = None
+    ) -> Stored:
+        """Write the report of a period: JSON. The same content again changes nothing.
+
+        Raises BackendRefused with status 428 and the stored report's ETag where another one is
+        there; `if_match` with that ETag replaces it.
+        """
+        return self._transport.call(
+            "PUT",
+            f"{API}/reports/{_step(type)}/{_step(period)}",
+            read=_stored,
+            body=content,
+            if_match=if_match,
+            goes_on=True,
+        )
+
     def _post(
         self,
         path: str,
@@ -232,7 +288,7 @@ class BackendClient:
     ) -> Iterator[P]:
         """Yield the pages of a collection until the one that names no next."""
         cursors: set[str] = set()
-        asked = {**params, "limit": str(PAGE_SIZE)}
+        asked = {"limit": str(PAGE_SIZE), **params}
         while True:
             try:
                 page = self._transport.call(
