@@ -141,9 +141,10 @@ class Transport:
     ) -> T:
         """Make one call and return what `read` makes of its 2xx answer.
 
-        `body` is JSON, `if_match` an ETag as the backend gave it. With `wait` it is a long poll of that many seconds; the breaker's trial asks
-        for an answer at once, since all other calls wait for its outcome. A call that `goes_on`
-        with what earlier ones began waits longer for room in the limit. Raises BackendUnavailable,
+        `body` is JSON, `if_match` an ETag as the backend gave it. With `wait` it is a long poll of
+        that many seconds; the breaker's trial asks for an answer at once, since all other calls
+        wait for its outcome. A call that `goes_on` with what earlier ones began waits longer for
+        room in the limit. Raises BackendUnavailable,
         BackendRefused, MalformedAnswer, CircuitOpen or RateLimited, each naming method and path.
         """
         call = f"{method} {path}"

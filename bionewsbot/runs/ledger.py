@@ -42,7 +42,7 @@ KEEP_GENERATIONS = 10
 """Earlier generations of a run whose summaries are kept."""
 
 MAX_SECTION_BYTES = 64 * 1024
-"""Longest section that a target leaves to the run's end: 2,000 targets then leave 128 MB at most."""
+"""Longest section that a target leaves to the run's end: those of 2,000 have 128 MB at most."""
 
 KEEP_SECTIONS_SECONDS = 7 * 86_400
 """How long the sections of a run that did not succeed wait for a replay."""
