@@ -13,7 +13,7 @@ from pygal.style import Style
 from bionewsbot.api.models import Severity
 from bionewsbot.reports.model import SEVERITIES, Band, CompanyRisk, TypeCount
 
-WIDTH, HEIGHT = 480, 300
+WIDTH, HEIGHT = 480, 320
 """Of the drawing, which is scaled to the page; its letters stay readable on a phone."""
 
 MOST_TYPES = 8
@@ -100,12 +100,16 @@ def _chart(kind: Any, name: str, colours: Sequence[str], *, horizontal: bool = F
         height=HEIGHT,
         js=(),
         legend_at_bottom=True,
-        legend_at_bottom_columns=4,
+        legend_at_bottom_columns=2,
+        truncate_legend=-1,
+        max_scale=8,
         legend_box_size=12,
         no_data_text="nothing to show",
         disable_xml_declaration=True,
-        show_minor_x_labels=True,
+        truncate_label=-1,
         margin=8,
+        # The legend at the bottom is drawn below what is reserved for it.
+        margin_bottom=32,
     )
     # Else a random one, of which the names of its styles are made.
     chart.uuid = name

@@ -88,7 +88,7 @@ def _gaps(report: Report) -> Iterator[Recommendation]:
         yield _recommendation(
             "gap",
             f"{_number(gaps, 'company is', 'companies are')} missing from this report. Mend the "
-            "cause that is given and replay the dead letters (`dlq replay`).",
+            "cause that is given and replay the dead letters (dlq replay).",
             (gap.company_id for gap in gaps),
         )
 
