@@ -33,8 +33,11 @@ MAX_TYPES = 12
 """Types of insights that are told apart in one company; the rest is counted as `other`."""
 
 MAX_TEXT = 200
-"""Characters of a title or an error. With this and the other bounds the longest section has some
-50 KB, which the ledger takes (MAX_SECTION_BYTES)."""
+"""Characters of a title, a name or an error. With this and the other bounds the longest section
+has less than 60 KB, which the ledger takes (MAX_SECTION_BYTES)."""
+
+MAX_WORD = 64
+"""Characters of a type, a polarity or a source's name."""
 
 MAX_URL = 1000
 
@@ -67,7 +70,7 @@ def make_section(
     stories = [_story(one, states.get((one.story_id, one.type))) for one in known]
     by_type: dict[str, Counter[Severity]] = defaultdict(Counter)
     for one in known:
-        by_type[_text(one.type)][one.severity] += 1
+        by_type[_word(one.type)][one.severity] += 1
     ended = [analysis for analysis in analyses if analysis.ended]
     links = {(one.story_id, one.type): story for one, story in zip(known, stories, strict=True)}
     state_counts = Counter(alert.state for alert in told)
@@ -97,23 +100,27 @@ def safe_url(url: str | None) -> str | None:
     return quoted if good else None
 
 
-def _text(text: str) -> str:
-    """Return text in one line, without what can't be printed, cut at MAX_TEXT."""
+def _text(text: str, longest: int = MAX_TEXT) -> str:
+    """Return text in one line, without what can't be printed, cut where it is too long."""
     line = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(line.split())
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _word(text: str) -> str:
+    return _text(text, MAX_WORD)
 
 
 def _story(one: Insight | Alert, alert: Alert | None) -> Story:
     return Story(
         company_id=one.company_id,
-        type=_text(one.type),
+        type=_word(one.type),
         severity=one.severity,
-        polarity=_text(one.polarity),
+        polarity=_word(one.polarity),
         title=_text(one.title),
         occurred_at=one.occurred_at,
         url=safe_url(one.url),
-        source=_text(one.source),
+        source=_word(one.source),
         alert=alert.state if alert else None,
     )
 
@@ -191,7 +198,7 @@ def _drivers(
         story = links.get(key)
         drivers.append(
             Driver(
-                type=_text(key[1]),
+                type=_word(key[1]),
                 points=points,
                 title=story.title if story else None,
                 url=story.url if story else None,
@@ -216,7 +223,7 @@ def _sources(ended: list[Analysis]) -> tuple[SourceFailures, ...]:
     errors: dict[str, str | None] = {}
     for analysis in sorted(ended, key=lambda one: (str(one.started_at), one.id)):
         for source in analysis.sources:
-            name = _text(source.name)
+            name = _word(source.name)
             asked[name] += source.status != "skipped"
             if source.status == "failed":
                 failed[name] += 1
@@ -263,6 +270,6 @@ def _dates(value: Any, key: str, depth: int) -> Iterator[tuple[date, str]]:
         if "date" in words and "old" not in words:
             what = " ".join(word for word in words if word not in ("date", "new"))
             try:
-                yield date.fromisoformat(value), _text(what) or "date"
+                yield date.fromisoformat(value), _word(what) or "date"
             except ValueError:
                 return
