@@ -39,19 +39,25 @@ def render(stored: StoredReport, form: str) -> str:
 
 
 def row(stored: StoredReport) -> dict[str, Any]:
-    """Return what a list says of a report: the same fields for every one."""
-    report = read(stored)
+    """Return what a list says of a report: the same fields for every one.
+
+    Those of its content are None where this version can't read it.
+    """
+    try:
+        report = read(stored)
+    except ReportUnknown:
+        report = None
     return {
         "period": stored.period,
         "id": stored.id,
         "created_at": format_time(stored.created_at),
         "updated_at": format_time(stored.updated_at),
-        "companies": report.portfolio.companies,
-        "gaps": len(report.portfolio.gaps),
-        "insights": report.insights.total,
-        "alerts": report.alerts.total,
-        "risk": report.risk.portfolio.mean,
-        "change": report.risk.portfolio.change,
+        "companies": report and report.portfolio.companies,
+        "gaps": report and len(report.portfolio.gaps),
+        "insights": report and report.insights.total,
+        "alerts": report and report.alerts.total,
+        "risk": report and report.risk.portfolio.mean,
+        "change": report and report.risk.portfolio.change,
     }
 
 
@@ -76,7 +82,7 @@ def print_list(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(
             one["period"],
             one["updated_at"],
-            *(str(one[name]) for name in numbers),
+            *(words.number(one[name]) for name in numbers),
             words.number(one["risk"]),
             words.signed(one["change"]),
         )

@@ -4,6 +4,7 @@ By pygal, which is small and pure Python. What it would add of its own (a script
 day on which it ran) is taken out, so that the same report gives the same page.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from pygal.style import Style
 
 from bionewsbot.api.models import Severity
 from bionewsbot.reports.model import SEVERITIES, Band, CompanyRisk, TypeCount
+
+# For plugins that we don't have, pygal puts a finder of an old kind into the imports of the whole
+# process, of which Python 3.11 warns at every import and which later ones pass over.
+sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, pygal.PluginImportFixer)]
 
 WIDTH, HEIGHT = 480, 320
 """Of the drawing, which is scaled to the page; its letters stay readable on a phone."""

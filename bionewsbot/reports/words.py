@@ -32,8 +32,8 @@ def day(moment: datetime) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a score; a dash where there is none."""
-    return "–" if value is None else f"{value:g}"
+    """Return a number; a dash where there is none."""
+    return "–" if value is None else f"{value:.10g}"
 
 
 def signed(value: float | None) -> str:

@@ -15,6 +15,8 @@ from bionewsbot.settings import current
 def entries(configured: pytest.MonkeyPatch) -> dict[str, Definition]:
     """The timetable for settings that differ from the defaults."""
     configured.setenv("DAILY_ANALYSIS_HOUR", "5")
+    configured.setenv("WEEKLY_REPORT_DAY", "wed")
+    configured.setenv("WEEKLY_REPORT_HOUR", "9")
     from bionewsbot.celery import app
 
     app.loader.import_default_modules()
@@ -29,6 +31,8 @@ def entries(configured: pytest.MonkeyPatch) -> dict[str, Definition]:
         ("daily_company_analysis", "15 05:00:00", "16 05:00:00"),
         ("hourly_quick_scan", "15 05:00:00", "15 06:00:00"),
         ("hourly_quick_scan", "15 23:20:00", "16 00:00:00"),
+        ("weekly_comprehensive_report", "14 08:59:59", "14 09:00:00"),
+        ("weekly_comprehensive_report", "14 09:00:00", "21 09:00:00"),
     ],
 )
 def test_when_an_entry_is_due(
@@ -48,6 +52,7 @@ def test_no_entry_comes_before_its_job(entries: dict[str, Definition]) -> None:
     assert {name: entry.task for name, entry in entries.items()} == {
         "daily_company_analysis": names.DAILY_COMPANY_ANALYSIS,
         "hourly_quick_scan": names.HOURLY_QUICK_SCAN,
+        "weekly_comprehensive_report": names.WEEKLY_COMPREHENSIVE_REPORT,
     }
     for entry in entries.values():
         assert app.tasks[entry.task].carries_runs
@@ -62,9 +67,14 @@ def test_entries_and_routes_agree(entries: dict[str, Definition]) -> None:
 
 
 def test_deadlines_fit_the_schedule(entries: dict[str, Definition]) -> None:
-    """An hourly run ends before the next one; none may start after its successor was due."""
-    hourly, daily = entries["hourly_quick_scan"], entries["daily_company_analysis"]
-    for entry, period in ((hourly, timedelta(hours=1)), (daily, timedelta(days=1))):
+    """A run ends before the next one; none may start after its successor was due."""
+    periods = {
+        "hourly_quick_scan": timedelta(hours=1),
+        "daily_company_analysis": timedelta(days=1),
+        "weekly_comprehensive_report": timedelta(days=7),
+    }
+    for name, period in periods.items():
+        entry = entries[name]
         assert entry.starting_deadline is not None
         assert entry.starting_deadline < period.total_seconds()
         assert entry.run_deadline < period.total_seconds()

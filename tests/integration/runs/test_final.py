@@ -41,7 +41,7 @@ def due(book: LedgerUnderTest) -> list[str]:
 def test_it_is_due_when_the_last_target_has_ended(
     app: Celery, broker: Broker, book: LedgerUnderTest
 ) -> None:
-    """Not before, and not counted; the reconciler's next pass sends it, and the run ends with it."""
+    """Not before; it is not counted; the next pass sends it, and the run ends with it."""
     at = start(book, "A", "B")
     assert (final_of(book).target, final_of(book).state) == (FINAL, "waiting")
     book.ledger.finish(at["A"], {"insights": 2})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -151,6 +152,11 @@ def test_charts_have_their_numbers_and_escape_their_names() -> None:
     assert "Gilead <script>alert(1)…" in texts and "PFE Inc." in texts
     assert not [e for e in root.iter() if isinstance(e.tag, str) and e.tag.endswith("script")]
     assert "nothing to show" in charts.movers(report().risk.companies)
+
+
+def test_drawing_leaves_the_imports_of_others_alone() -> None:
+    """Pygal's finder, which has no `find_spec`, is gone."""
+    assert all(hasattr(finder, "find_spec") for finder in sys.meta_path)
 
 
 def test_markdown_of_every_part() -> None:
