@@ -50,8 +50,8 @@ def row(stored: StoredReport) -> dict[str, Any]:
     return {
         "period": stored.period,
         "id": stored.id,
-        "created_at": format_time(stored.created_at),
-        "updated_at": format_time(stored.updated_at),
+        "created_at": format_time(stored.created_at.replace(microsecond=0)),
+        "updated_at": format_time(stored.updated_at.replace(microsecond=0)),
         "companies": report and report.portfolio.companies,
         "gaps": report and len(report.portfolio.gaps),
         "insights": report and report.insights.total,
@@ -102,7 +102,8 @@ def print_report(report: Report) -> None:
     if report.summary.read_first:
         say("[bold]Read first[/bold]")
     for position, one in enumerate(report.summary.read_first, 1):
-        say(f"  {position}. {escape(one.name)}: {escape(one.story.title)} ({escape(one.why)})")
+        headline = escape(words.headline(one))
+        say(f"  {position}. {escape(one.name)}: {headline} ({escape(one.why)})")
         if one.story.url:
             say(f"     {escape(one.story.url)}")
     if report.portfolio.gaps:

@@ -10,6 +10,7 @@ from bionewsbot.reports.words import (
     day,
     days,
     driver,
+    headline,
     left_out,
     nothing_ahead,
     number,
@@ -65,7 +66,7 @@ def _head(report: Report) -> Iterator[str]:
     yield "### Read first"
     yield ""
     for position, one in enumerate(report.summary.read_first, 1):
-        said = f"{escape(one.name)}: {_link(one.story.title, one.story.url)}"
+        said = f"{escape(one.name)}: {_link(headline(one), one.story.url)}"
         yield f"{position}. {said} ({escape(one.why)}; {day(one.story.occurred_at)})"
     if not report.summary.read_first:
         yield "Nothing: there was no insight in this week."

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bionewsbot.reports.model import Driver, Report, Risk
+from bionewsbot.reports.model import Driver, ReadFirst, Report, Risk
 
 MOST_COMPANIES = 200
 """Companies of which a table has rows: more can't be read, and the JSON has all of them."""
@@ -13,6 +13,11 @@ def left_out(shown: Sequence[object]) -> str | None:
     """Return what to say of the companies that a table leaves out; None where it has all."""
     more = len(shown) - MOST_COMPANIES
     return f"{more} more companies stand in the JSON of this report." if more > 0 else None
+
+
+def headline(one: ReadFirst) -> str:
+    """Return a story's title without the company's name, where it begins with it."""
+    return one.story.title.removeprefix(f"{one.name}: ")
 
 
 def title(report: Report) -> str:

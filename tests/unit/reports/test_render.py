@@ -176,6 +176,13 @@ def test_markdown_of_every_part() -> None:
     assert set(columns) == {3 + 1, 4 + 1, 5 + 1, 6 + 1, 8 + 1, 2 + 1}
 
 
+def test_what_is_read_first_names_its_company_once() -> None:
+    """Where a title begins with it."""
+    told = [insight(1, title="GILD Inc.: trial stopped"), insight(2, title="GILD Inc. grows")]
+    read = report(section(insights=told)).summary.read_first
+    assert sorted(map(words.headline, read)) == ["GILD Inc. grows", "trial stopped"]
+
+
 def test_markdown_of_an_empty_portfolio() -> None:
     """Each part says that there is nothing."""
     text = render_markdown(report())
