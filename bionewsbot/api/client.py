@@ -47,7 +47,7 @@ PAGE_SIZE = 500
 """Items asked for at a time: the most that the contract allows."""
 
 REPORTS_AT_A_TIME = 5
-"""A report over 2,000 companies was measured to have some megabytes; an answer may have 64."""
+"""A report over 2,000 companies has 7 MB (docs/benchmarks.md); an answer may have 64."""
 
 API = "/api/v1"
 
