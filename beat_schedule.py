@@ -49,4 +49,13 @@ beat_schedule = {
         "starting_deadline": 12 * 3600,
         "run_deadline": 12 * 3600,
     },
+    "weekly_comprehensive_report": {
+        "task": names.WEEKLY_COMPREHENSIVE_REPORT,
+        "schedule": crontab(
+            day_of_week=settings.weekly_report_day, hour=settings.weekly_report_hour, minute=0
+        ),
+        "options": {"queue": names.QUEUE_DEFAULT},
+        "starting_deadline": 24 * 3600,
+        "run_deadline": 6 * 3600,
+    },
 }

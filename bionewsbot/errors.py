@@ -86,11 +86,15 @@ class PermanentError(BioNewsBotError):
 
 
 class BackendRefused(PermanentError):
-    """The Backend API answered with a 3xx or 4xx that no retry mends; `status` is which."""
+    """The Backend API answered with a 3xx or 4xx that no retry mends; `status` is which.
 
-    def __init__(self, message: str, *, status: int) -> None:
+    `etag` is the ETag of what stands in the way, where the answer named one.
+    """
+
+    def __init__(self, message: str, *, status: int, etag: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.etag = etag
 
 
 class CollectionMissing(PermanentError):
@@ -162,6 +166,10 @@ class LetterUnknown(BioNewsBotError):
 
 class ReplayRefused(BioNewsBotError):
     """The dead letter can't be replayed as things stand; the message says why."""
+
+
+class ReportUnknown(BioNewsBotError):
+    """The backend has no such report, or one that this version can't read."""
 
 
 class LedgerLimit(PermanentError):

@@ -18,6 +18,7 @@ from bionewsbot.api.models import (
     AlertPage,
     AlertState,
     Analysis,
+    AnalysisPage,
     AnalysisType,
     CompanyPage,
     Deleted,
@@ -30,33 +31,29 @@ from bionewsbot.api.models import (
     MaintenanceKind,
     NewAlert,
     NewInsight,
-    Page,
+    Report,
+    ReportPage,
+    RiskPage,
+    RiskPoint,
     StartedAnalysis,
     Stored,
     format_time,
 )
+from bionewsbot.api.paging import pages, read_as
 from bionewsbot.api.rate import RateLimit
 from bionewsbot.api.transport import Answer, Transport
 from bionewsbot.companies import Company, Priority, Status
-from bionewsbot.errors import (
-    BackendRefused,
-    BackendUnavailable,
-    CollectionMissing,
-    MalformedAnswer,
-    NotYet,
-)
+from bionewsbot.errors import BackendRefused, NotYet
 from bionewsbot.settings import Settings
 
 MAX_WAIT = 25.0
 """Seconds for which the backend may hold an answer (CONTRACT.md)."""
 
-PAGE_SIZE = 500
-"""Items asked for at a time: the most that the contract allows."""
+REPORTS_AT_A_TIME = 5
+"""A report over 2,000 companies has 7 MB (docs/benchmarks.md); an answer may have 64."""
 
 API = "/api/v1"
 
-M = TypeVar("M", bound=BaseModel)
-P = TypeVar("P", bound=Page)
 T = TypeVar("T")
 
 
@@ -149,7 +146,7 @@ class BackendClient:
         """
         path = f"{API}/companies"
         params = _given(status=status, priority=priority)
-        for page in self._pages(path, CompanyPage, params, may_be_missing=True):
+        for page in pages(self._transport, path, CompanyPage, params, may_be_missing=True):
             for item in page.items:
                 yield Company.model_construct(**dict(item))
 
@@ -178,7 +175,7 @@ class BackendClient:
             company_id=company_id, type=type, scheduled_for=format_time(scheduled_for)
         )
         return self._post(
-            f"{API}/analyses", request, idempotency_key, _as(StartedAnalysis), goes_on=False
+            f"{API}/analyses", request, idempotency_key, read_as(StartedAnalysis), goes_on=False
         )
 
     def analysis(self, analysis_id: str, *, wait: float = 0) -> Analysis:
@@ -186,7 +183,7 @@ class BackendClient:
         if not 0 <= wait <= MAX_WAIT:
             raise ValueError(f"wait={wait}: must be from 0 to {MAX_WAIT:g} seconds")
         path = f"{API}/analyses/{_step(analysis_id)}"
-        return self._transport.call("GET", path, read=_as(Analysis), wait=wait, goes_on=True)
+        return self._transport.call("GET", path, read=read_as(Analysis), wait=wait, goes_on=True)
 
     def store_insight(self, insight: NewInsight, *, idempotency_key: str) -> Stored:
         """Store an insight; one of the same company, story and type is merged, not doubled."""
@@ -205,7 +202,7 @@ class BackendClient:
     ) -> Iterator[Insight]:
         """Yield stored insights, page by page: of one company, first stored in [since, before)."""
         params = _given(company_id=company_id, **_span(since, before))
-        for page in self._pages(f"{API}/insights", InsightPage, params):
+        for page in pages(self._transport, f"{API}/insights", InsightPage, params):
             yield from page.items
 
     def alerts(
@@ -218,7 +215,7 @@ class BackendClient:
     ) -> Iterator[Alert]:
         """Yield stored alerts, page by page: of one company, first stored in [since, before)."""
         params = _given(company_id=company_id, state=state, **_span(since, before))
-        for page in self._pages(f"{API}/alerts", AlertPage, params):
+        for page in pages(self._transport, f"{API}/alerts", AlertPage, params):
             yield from page.items
 
     def export(self, collection: str, *, before: datetime) -> Iterator[dict[str, Any]]:
@@ -227,7 +224,7 @@ class BackendClient:
         Analyses only once they have ended.
         """
         params = _given(**_span(None, before))
-        for page in self._pages(f"{API}/export/{_step(collection)}", ExportPage, params):
+        for page in pages(self._transport, f"{API}/export/{_step(collection)}", ExportPage, params):
             yield from page.items
 
     def delete_exported(
@@ -240,7 +237,7 @@ class BackendClient:
         return self._transport.call(
             "POST",
             f"{API}/export/{_step(collection)}/delete",
-            read=_as(Deleted),
+            read=read_as(Deleted),
             body=json.dumps({"ids": list(ids)}).encode(),
             idempotency_key=idempotency_key,
             goes_on=True,
@@ -250,7 +247,7 @@ class BackendClient:
         """Put records back as they were, at most PAGE_SIZE; what is there is left as it is."""
         path = f"{API}/import/{_step(collection)}"
         body = json.dumps({"items": list(records)}).encode()
-        return self._transport.call("POST", path, read=_as(Imported), body=body, goes_on=True)
+        return self._transport.call("POST", path, read=read_as(Imported), body=body, goes_on=True)
 
     def start_maintenance(
         self, kind: MaintenanceKind, *, tables: Sequence[str] | None, idempotency_key: str
@@ -263,7 +260,7 @@ class BackendClient:
             kind=kind, params={"tables": list(tables)} if tables is not None else {}
         )
         try:
-            return self._post(f"{API}/maintenance", request, idempotency_key, _as(Maintenance))
+            return self._post(f"{API}/maintenance", request, idempotency_key, read_as(Maintenance))
         except BackendRefused as error:
             if error.status == 409:
                 raise NotYet(str(error), retry_after=MAX_WAIT) from error
@@ -272,7 +269,55 @@ class BackendClient:
     def maintenance(self, job_id: str, *, wait: float = 0) -> Maintenance:
         """Return a maintenance job; the backend waits up to `wait` seconds for its end."""
         path = f"{API}/maintenance/{_step(job_id)}"
-        return self._transport.call("GET", path, read=_as(Maintenance), wait=wait, goes_on=True)
+        return self._transport.call("GET", path, read=read_as(Maintenance), wait=wait, goes_on=True)
+
+    def analyses(
+        self,
+        *,
+        company_id: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> Iterator[Analysis]:
+        """Yield analyses, page by page: of one company, scheduled for a time in [since, before)."""
+        params = _given(company_id=company_id, **_span(since, before))
+        for page in pages(self._transport, f"{API}/analyses", AnalysisPage, params):
+            yield from page.items
+
+    def risk(
+        self, company_id: str, *, since: datetime | None = None, before: datetime | None = None
+    ) -> Iterator[RiskPoint]:
+        """Yield a company's risk scores, the newest first, page by page: those of [since, before).
+
+        Raises CollectionMissing on the first one if the backend doesn't know the company, or keeps
+        no companies.
+        """
+        path = f"{API}/companies/{_step(company_id)}/risk"
+        params = _given(**_span(since, before))
+        for page in pages(self._transport, path, RiskPage, params, may_be_missing=True):
+            yield from page.items
+
+    def reports(self, *, type: str) -> Iterator[Report]:
+        """Yield the reports of a type, the last written first, page by page."""
+        params = {"type": type, "limit": str(REPORTS_AT_A_TIME)}
+        for page in pages(self._transport, f"{API}/reports", ReportPage, params):
+            yield from page.items
+
+    def put_report(
+        self, type: str, period: str, content: bytes, *, if_match: str | None = None
+    ) -> Stored:
+        """Write the report of a period: JSON. The same content again changes nothing.
+
+        Raises BackendRefused with status 428 and the stored report's ETag where another one is
+        there; `if_match` with that ETag replaces it.
+        """
+        return self._transport.call(
+            "PUT",
+            f"{API}/reports/{_step(type)}/{_step(period)}",
+            read=_stored,
+            body=content,
+            if_match=if_match,
+            goes_on=True,
+        )
 
     def _post(
         self,
@@ -292,35 +337,6 @@ class BackendClient:
             goes_on=goes_on,
         )
 
-    def _pages(
-        self,
-        path: str,
-        model: type[P],
-        params: Mapping[str, str],
-        *,
-        may_be_missing: bool = False,
-    ) -> Iterator[P]:
-        """Yield the pages of a collection until the one that names no next."""
-        cursors: set[str] = set()
-        asked = {**params, "limit": str(PAGE_SIZE)}
-        while True:
-            try:
-                page = self._transport.call(
-                    "GET", path, read=_as(model), params=asked, goes_on=bool(cursors)
-                )
-            except (BackendRefused, BackendUnavailable) as error:
-                if may_be_missing and not cursors and error.status in (404, 501):
-                    raise CollectionMissing(str(error)) from error
-                raise
-            yield page
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-            if cursor in cursors:
-                raise MalformedAnswer(f"GET {path}: next_cursor: {cursor!r} came before")
-            cursors.add(cursor)
-            asked["cursor"] = cursor
-
 
 class _StartRequest(BaseModel):
     company_id: str
@@ -331,10 +347,6 @@ class _StartRequest(BaseModel):
 class _MaintenanceRequest(BaseModel):
     kind: MaintenanceKind
     params: dict[str, list[str]]
-
-
-def _as(model: type[M]) -> Callable[[Answer], M]:
-    return lambda answer: answer.read(model)
 
 
 def _unread(answer: Answer) -> None:

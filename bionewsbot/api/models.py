@@ -190,6 +190,47 @@ class AlertPage(Page):
     items: tuple[Alert, ...]
 
 
+class AnalysisPage(Page):
+    """One page of `GET /analyses`."""
+
+    items: tuple[Analysis, ...]
+
+
+class RiskPoint(_Model):
+    """A company's risk score after the analysis that was scheduled for `at`."""
+
+    analysis_type: Text
+    at: Time
+    score: FiniteFloat
+    contributions: list[JsonValue]
+    partial: bool
+    """Whether a source had failed."""
+
+
+class RiskPage(Page):
+    """One page of `GET /companies/{id}/risk`."""
+
+    items: tuple[RiskPoint, ...]
+
+
+class Report(_Model):
+    """A stored report; `etag` is its content's, without quotes."""
+
+    id: Text
+    type: Text
+    period: Text
+    etag: Text
+    content: dict[str, JsonValue]
+    created_at: Time
+    updated_at: Time
+
+
+class ReportPage(Page):
+    """One page of `GET /reports`."""
+
+    items: tuple[Report, ...]
+
+
 class Identified(_Model):
     """All that matters of the answer to a write."""
 

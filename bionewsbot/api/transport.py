@@ -140,14 +140,16 @@ class Transport:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         idempotency_key: str | None = None,
+        if_match: str | None = None,
         wait: float = 0,
         goes_on: bool = False,
     ) -> T:
         """Make one call and return what `read` makes of its 2xx answer.
 
-        `body` is JSON. With `wait` it is a long poll of that many seconds; the breaker's trial asks
-        for an answer at once, since all other calls wait for its outcome. A call that `goes_on`
-        with what earlier ones began waits longer for room in the limit. Raises BackendUnavailable,
+        `body` is JSON, `if_match` an ETag as the backend gave it. With `wait` it is a long poll of
+        that many seconds; the breaker's trial asks for an answer at once, since all other calls
+        wait for its outcome. A call that `goes_on` with what earlier ones began waits longer for
+        room in the limit. Raises BackendUnavailable,
         BackendRefused, MalformedAnswer, CircuitOpen or RateLimited, each naming method and path.
         """
         call = f"{method} {path}"
@@ -159,7 +161,8 @@ class Transport:
         with guard or nullcontext(False) as is_trial:
             patience = 0 if is_trial else wait
             asked = {**(params or {}), "wait": f"{patience:g}"} if patience else params
-            return read(self._exchange(call, method, path, asked, body, idempotency_key, patience))
+            extra = {"Idempotency-Key": idempotency_key, "If-Match": if_match}
+            return read(self._exchange(call, method, path, asked, body, extra, patience))
 
     def _exchange(
         self,
@@ -168,14 +171,13 @@ class Transport:
         path: str,
         params: Mapping[str, str] | None,
         body: bytes | None,
-        idempotency_key: str | None,
+        extra: Mapping[str, str | None],
         wait: float,
     ) -> Answer:
         headers = {"X-Request-ID": self._request_id() or uuid.uuid4().hex}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
+        headers.update((name, value) for name, value in extra.items() if value is not None)
         patience = wait + self._timeout
         try:
             response = self._session.request(
@@ -247,7 +249,7 @@ class Transport:
             wait = retry_after(response.headers.get("Retry-After"), now=datetime.now(UTC))
             raise BackendUnavailable(message, retry_after=wait, status=status)
         if 400 <= status < 500:
-            raise BackendRefused(message, status=status)
+            raise BackendRefused(message, status=status, etag=response.headers.get("ETag"))
         raise MalformedAnswer(f"{call}: status {status} is none that HTTP defines for an answer")
 
 

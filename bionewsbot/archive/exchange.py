@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from bionewsbot.api.client import PAGE_SIZE, BackendClient
+from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import Conflict
+from bionewsbot.api.paging import PAGE_SIZE
 from bionewsbot.archive.archive import Archive, Record
 from bionewsbot.archive.parts import Part
 from bionewsbot.errors import BackendRefused

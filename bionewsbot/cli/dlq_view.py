@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bionewsbot.cli.runs_view import console
 from bionewsbot.dead_letters.letters import Letter, Story
-from bionewsbot.runs.model import JOB
+from bionewsbot.runs.model import FINAL, JOB
 
 _ERROR_WIDTH = 60
 
@@ -99,7 +99,7 @@ def _print_story(story: Story) -> None:
 
 
 def _target(letter: Letter) -> str:
-    return "(job)" if letter.target == JOB else letter.target or "-"
+    return {JOB: "(job)", FINAL: "(end)"}.get(letter.target or "", letter.target or "-")
 
 
 def _time(moment: float) -> str:

@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bionewsbot.runs.ledger import Ledger
-from bionewsbot.runs.model import JOB, Item, Run, format_time
+from bionewsbot.runs.model import FINAL, JOB, Item, Run, format_time
 
 POLL_SECONDS = 0.25
 """Time between two looks at a run that is followed: smooth to the eye, nothing to Redis."""
+
+_NAMES = {JOB: "(the job)", FINAL: "(the end)"}
 
 _STYLE = {"succeeded": "green", "running": "cyan", "partial": "yellow"}
 
@@ -39,8 +41,10 @@ def as_dict(run: Run, now: float, items: Sequence[Item] | None = None) -> dict[s
         "earlier": list(run.earlier),
     }
     if items is not None:
-        shown["targets"] = [_item_dict(item) for item in items if item.target != JOB]
-        shown["job"] = next((_item_dict(item) for item in items if item.target == JOB), None)
+        by_target = {item.target: _item_dict(item) for item in items}
+        shown["job"] = by_target.pop(JOB, None)
+        shown["final"] = by_target.pop(FINAL, None)
+        shown["targets"] = list(by_target.values())
     return shown
 
 
@@ -113,7 +117,7 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
     for column in ("TARGET", "STATE", "QUEUE", "STARTS", "RESULT"):
         table.add_column(column, overflow="fold")
     for item in shown:
-        name = "(the job)" if item.target == JOB else item.target
+        name = _NAMES.get(item.target, item.target)
         state = "in line" if item.in_line else item.state
         table.add_row(name, state, item.queue, str(item.starts), escape(_result(item)))
     out.print(table)

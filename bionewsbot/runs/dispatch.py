@@ -78,9 +78,15 @@ def send_jobs(app: Celery, ledger: Ledger, openings: Sequence[Opening]) -> None:
             _log(opening)
 
 
-def fan_out(app: Celery, ledger: Ledger, job: Address, targets: Sequence[Message]) -> Verdict:
-    """Register the job's targets and send those that are not sent yet."""
-    verdict, unsent = ledger.fan_out(job, targets)
+def fan_out(
+    app: Celery,
+    ledger: Ledger,
+    job: Address,
+    targets: Sequence[Message],
+    final: Message | None = None,
+) -> Verdict:
+    """Register the job's targets, and what comes after them; send those that are not sent yet."""
+    verdict, unsent = ledger.fan_out(job, targets, final)
     for start in range(0, len(unsent), BATCH):
         batch = unsent[start : start + BATCH]
         sends = [(Address(job.run_id, one.target, job.generation), one, None) for one in batch]

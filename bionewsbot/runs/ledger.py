@@ -41,6 +41,12 @@ KEEP_ATTEMPTS = 10
 KEEP_GENERATIONS = 10
 """Earlier generations of a run whose summaries are kept."""
 
+MAX_SECTION_BYTES = 64 * 1024
+"""Longest section that a target leaves to the run's end: those of 2,000 have 128 MB at most."""
+
+KEEP_SECTIONS_SECONDS = 7 * 86_400
+"""How long the sections of a run that did not succeed wait for a replay."""
+
 SWEEP = 4
 """Ids of forgotten runs that an opening takes out of the index: more than the one that it adds."""
 
@@ -116,26 +122,23 @@ class Ledger(LedgerSupervision):
         ]
 
     def fan_out(
-        self, job: Address, targets: Sequence[Message]
+        self, job: Address, targets: Sequence[Message], final: Message | None = None
     ) -> tuple[Verdict, tuple[Message, ...]]:
         """Register the job's targets, the first time; return those that are not sent yet.
 
         A second call keeps the first one's selection, so that a job that died half way goes on
-        where it stopped. Raises LedgerLimit for more than MAX_TARGETS.
+        where it stopped. `final` (its target is FINAL) is sent by the reconciler when all targets
+        have ended, and the run ends with it. Raises LedgerLimit for more than MAX_TARGETS.
         """
         if len(targets) > MAX_TARGETS:
             raise LedgerLimit(f"{job.run_id}: {len(targets)} targets; a run has {MAX_TARGETS}")
-        rows = [
-            {
-                "target": message.target,
-                "task": message.task,
-                "queue": message.queue,
-                "kwargs": json.dumps(dict(message.kwargs)),
-            }
-            for message in targets
-        ]
         verdict, unsent = self._call(
-            "fan_out", job.run_id, generation=job.generation, targets=rows, lease=self._queued_lease
+            "fan_out",
+            job.run_id,
+            generation=job.generation,
+            targets=[_row(message) for message in targets],
+            final=_row(final) if final else None,
+            lease=self._queued_lease,
         )
         waiting = tuple(message_of(row["target"], row) for row in json.loads(unsent))
         return Verdict(verdict), waiting
@@ -196,12 +199,24 @@ class Ledger(LedgerSupervision):
             keep_attempts=KEEP_ATTEMPTS,
         )
 
-    def finish(self, address: Address, totals: Mapping[str, int]) -> tuple[Verdict, str | None]:
+    def finish(
+        self, address: Address, totals: Mapping[str, int], section: str | None = None
+    ) -> tuple[Verdict, str | None]:
         """Record an item as done and add its totals to the run's.
 
-        Returns the verdict, and the run's final status where this ended the run.
+        `section` is kept for the run's final item. Returns the verdict, and the run's final status
+        where this ended the run. Raises LedgerLimit for a section over MAX_SECTION_BYTES.
         """
-        return self._end(address, "done", totals)
+        if section is None:
+            return self._end(address, "done", totals)
+        size = len(section.encode())
+        if size > MAX_SECTION_BYTES:
+            raise LedgerLimit(
+                f"{address.target}: a section of {size} bytes; {MAX_SECTION_BYTES} are kept"
+            )
+        return self._end(
+            address, "done", totals, section=section, keep_sections=KEEP_SECTIONS_SECONDS
+        )
 
     def fail(
         self,
@@ -275,6 +290,15 @@ class Ledger(LedgerSupervision):
 def ledger() -> Ledger:
     """Return this process' ledger, made from its settings."""
     return Ledger.from_settings(settings_module.current())
+
+
+def _row(message: Message) -> dict[str, str]:
+    return {
+        "target": message.target,
+        "task": message.task,
+        "queue": message.queue,
+        "kwargs": json.dumps(dict(message.kwargs)),
+    }
 
 
 def _opening(new: NewRun) -> dict[str, Any]:

@@ -20,6 +20,9 @@ it wait for one that can, and so often is it looked at by those."""
 JOB = "*"
 """The item that stands for the job itself: its first message, which selects the targets."""
 
+FINAL = "+"
+"""The item that a run ends with, where its job wants one: it begins when all targets have ended."""
+
 RUNNING = "running"
 WAITING = "waiting"
 """It starts when the run of its entry that is under way has ended."""

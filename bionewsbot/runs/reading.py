@@ -8,7 +8,7 @@ from typing import cast
 from redis import Redis
 
 from bionewsbot.errors import RunUnknown
-from bionewsbot.runs.model import JOB, Item, Run
+from bionewsbot.runs.model import FINAL, JOB, Item, Run
 from bionewsbot.runs.records import item_of, key_of, run_of
 
 
@@ -27,10 +27,16 @@ class LedgerReader:
         return run_of(run_id, fields)
 
     def items(self, run_id: str) -> list[Item]:
-        """Return a run's items, the job first, then the targets by name."""
+        """Return a run's items: the job, the targets by name, the final item if there is one."""
         rows = cast(dict[str, str], self._redis.hgetall(key_of("items", run_id)))
         found = [item_of(target, json.loads(text)) for target, text in rows.items()]
-        return sorted(found, key=lambda item: (item.target != JOB, item.target))
+        return sorted(
+            found, key=lambda item: (item.target != JOB, item.target == FINAL, item.target)
+        )
+
+    def sections(self, run_id: str) -> dict[str, str]:
+        """Return what the run's targets left to its final item, by target."""
+        return cast(dict[str, str], self._redis.hgetall(key_of("sections", run_id)))
 
     def latest(self, limit: int, entry: str | None = None) -> list[Run]:
         """Return up to `limit` runs, the latest occurrence first; those of one entry if given."""

@@ -75,9 +75,19 @@ class FanOut:
     """What a job returns that selects targets and leaves the work to other tasks."""
 
     targets: tuple[Message, ...]
+    then: Message | None = None
+    """Sent when all targets have ended, with FINAL for its target; the run ends with it."""
 
 
-Outcome = FanOut | Mapping[str, int] | None
+@dataclass(frozen=True)
+class Gathered:
+    """What a target returns that leaves a text (JSON) to the run's final item."""
+
+    totals: Mapping[str, int]
+    section: str
+
+
+Outcome = FanOut | Gathered | Mapping[str, int] | None
 """What a task returns: targets, or totals for the run's summary, or nothing."""
 
 
@@ -156,11 +166,14 @@ class RunTask(CheckedTask):
         try:
             outcome = self.run(*args, **kwargs)
             totals: Mapping[str, int] = {}
+            section = None
             if isinstance(outcome, FanOut):
-                dispatch.fan_out(self.app, ledger(), address, outcome.targets)
+                dispatch.fan_out(self.app, ledger(), address, outcome.targets, outcome.then)
+            elif isinstance(outcome, Gathered):
+                totals, section = outcome.totals, outcome.section
             else:
                 totals = outcome or {}
-            ended = ledger().finish(address, totals)
+            ended = ledger().finish(address, totals, section)
         except Exception as error:
             if _is_interruption(error):
                 # Not the work failed but the way to it: the item stays open, and the reconciler

@@ -9,8 +9,9 @@ from typing import Any
 
 from support.backend_app import GILD, insight, story
 
-from bionewsbot.api.client import PAGE_SIZE, BackendClient
+from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import format_time
+from bionewsbot.api.paging import PAGE_SIZE
 from bionewsbot.archive.archive import Archive
 from bionewsbot.archive.storage import Storage
 from bionewsbot.companies import Company

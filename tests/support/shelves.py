@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bionewsbot.api.client import PAGE_SIZE
 from bionewsbot.api.models import Conflict, Deleted, Imported
+from bionewsbot.api.paging import PAGE_SIZE
 from bionewsbot.archive.storage import Storage
 from bionewsbot.errors import BackendRefused
 

@@ -15,6 +15,8 @@ from bionewsbot.settings import current
 def entries(configured: pytest.MonkeyPatch) -> dict[str, Definition]:
     """The timetable for settings that differ from the defaults."""
     configured.setenv("DAILY_ANALYSIS_HOUR", "5")
+    configured.setenv("WEEKLY_REPORT_DAY", "wed")
+    configured.setenv("WEEKLY_REPORT_HOUR", "9")
     from bionewsbot.celery import app
 
     app.loader.import_default_modules()
@@ -35,6 +37,8 @@ def entries(configured: pytest.MonkeyPatch) -> dict[str, Definition]:
         ("report_archival", "2026-12-01 01:00:00", "2027-01-01 01:00:00"),
         ("database_optimisation", "2026-01-15 00:00:00", "2026-01-18 02:00:00"),
         ("database_optimisation", "2026-12-27 02:00:00", "2027-01-03 02:00:00"),
+        ("weekly_comprehensive_report", "2026-01-14 08:59:59", "2026-01-14 09:00:00"),
+        ("weekly_comprehensive_report", "2026-01-14 09:00:00", "2026-01-21 09:00:00"),
     ],
 )
 def test_when_an_entry_is_due(
@@ -57,6 +61,7 @@ def test_no_entry_comes_before_its_job(entries: dict[str, Definition]) -> None:
         "data_cleanup": names.DATA_CLEANUP,
         "report_archival": names.REPORT_ARCHIVAL,
         "database_optimisation": names.DATABASE_OPTIMISATION,
+        "weekly_comprehensive_report": names.WEEKLY_COMPREHENSIVE_REPORT,
     }
     for entry in entries.values():
         assert app.tasks[entry.task].carries_runs
@@ -78,6 +83,7 @@ def test_deadlines_fit_the_schedule(entries: dict[str, Definition]) -> None:
         "data_cleanup": timedelta(days=1),
         "report_archival": timedelta(days=28),
         "database_optimisation": timedelta(weeks=1),
+        "weekly_comprehensive_report": timedelta(weeks=1),
     }
     assert periods.keys() == entries.keys()
     for name, period in periods.items():

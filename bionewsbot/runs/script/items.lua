@@ -16,6 +16,8 @@ local function end_item(target, item, state, error, why)
   end
   if target == JOB then
     redis.call('HSET', run, 'job', state)
+  elseif target == FINAL then
+    redis.call('HSET', run, 'final', state)
   else
     redis.call('HINCRBY', run, state, 1)
   end
@@ -59,17 +61,19 @@ function operations.fan_out()
   if not field('fanned_out_at') then
     redis.call('HSET', run, 'fanned_out_at', now, 'targets', #arg.targets)
     for _, target in ipairs(arg.targets) do
-      store_item(target.target, {state = 'waiting', task = target.task, queue = target.queue,
-                                 kwargs = target.kwargs, sends = 0, starts = 0,
-                                 generation = own})
+      store_item(target.target, unsent_item(target, own))
       lease(target.target, arg.lease)
+    end
+    if arg.final then
+      redis.call('HSET', run, 'final', 'waiting')
+      store_item(FINAL, unsent_item(arg.final, own))
     end
   end
   local flat = redis.call('HGETALL', items)
   local unsent = {}
   for position = 1, #flat, 2 do
     local item = cjson.decode(flat[position + 1])
-    if flat[position] ~= JOB and item.state == 'waiting' then
+    if flat[position] ~= JOB and flat[position] ~= FINAL and item.state == 'waiting' then
       item.generation = own
       store_item(flat[position], item)
       table.insert(unsent, {target = flat[position], task = item.task, queue = item.queue,
@@ -187,10 +191,10 @@ function operations.finish()
     return {why, ''}
   end
   end_item(arg.target, item, arg.state, arg.error, arg.why)
-  local totals = cjson.decode(field('totals'))
-  for name, value in pairs(arg.totals) do
-    totals[name] = (totals[name] or 0) + value
+  add_totals(arg.totals, 1)
+  if arg.section then
+    redis.call('HSET', key_of_sections(), arg.target, arg.section)
+    redis.call('EXPIRE', key_of_sections(), arg.keep_sections)
   end
-  redis.call('HSET', run, 'totals', cjson.encode(totals))
   return {'recorded', end_run_if_complete()}
 end

@@ -47,6 +47,17 @@ local function write_letter(target, item, why)
   store_letter(letter)
 end
 
+-- What a replayed target adds has to come into the end: that is done once more, after it.
+local function repeat_final(generation)
+  local item = load_item(FINAL)
+  if item then
+    add_totals(item.totals or {}, -1)
+    store_item(FINAL, unsent_item(item, generation))
+    redis.call('ZREM', leases, lease_name(FINAL))
+    redis.call('HSET', run, 'final', 'waiting')
+  end
+end
+
 -- The item starts anew, under the same idempotency key: a new generation with all its attempts.
 function operations.replay()
   local item, status = load_item(arg.target), field('status')
@@ -63,8 +74,11 @@ function operations.replay()
   redis.call('HSET', run, 'last_generation', generation)
   if arg.target == JOB then
     redis.call('HSET', run, 'job', 'open')
+  elseif arg.target == FINAL then
+    redis.call('HSET', run, 'final', 'open')
   else
     redis.call('HINCRBY', run, 'failed', -1)
+    repeat_final(generation)
   end
   if status ~= 'running' then
     local seconds = number('run_deadline')
@@ -73,8 +87,7 @@ function operations.replay()
     expire_after(seconds + number('retention'))
     enter(arg.run_id, seconds)
   end
-  store_item(arg.target, {state = 'waiting', task = item.task, queue = item.queue, sends = 0,
-                          starts = 0, kwargs = item.kwargs, generation = generation})
+  store_item(arg.target, unsent_item(item, generation))
   lease(arg.target, arg.lease)
   local letter = load_letter(letter_id(arg.target))
   if letter then

@@ -46,7 +46,7 @@ local function open_run()
       table.remove(earlier, 1)
     end
     earlier = cjson.encode(earlier)
-    redis.call('DEL', run, items)
+    redis.call('DEL', run, items, key_of_sections())
   end
   redis.call('HSET', run,
     'schema', arg.schema, 'entry', arg.entry, 'scheduled_for', arg.scheduled_for,

@@ -9,7 +9,7 @@
 
 local run, items, leases, open, index = unpack(KEYS)
 local arg = cjson.decode(ARGV[3])
-local JOB = '*'
+local JOB, FINAL = '*', '+'
 local ENDED_SECONDS = 86400
 
 local now = tonumber(ARGV[2])
@@ -35,6 +35,12 @@ local function store_item(target, item)
   redis.call('HSET', items, target, cjson.encode(item))
 end
 
+-- An item that is about to be sent for the first time, in a generation of its own if one is given.
+local function unsent_item(message, generation)
+  return {state = 'waiting', task = message.task, queue = message.queue, kwargs = message.kwargs,
+          sends = 0, starts = 0, generation = generation}
+end
+
 local function lease_name(target)
   return arg.run_id .. '|' .. target
 end
@@ -43,9 +49,21 @@ local function lease(target, seconds)
   redis.call('ZADD', leases, now + seconds, lease_name(target))
 end
 
+local function add_totals(totals, sign)
+  local sums = cjson.decode(field('totals'))
+  for name, value in pairs(totals) do
+    sums[name] = (sums[name] or 0) + sign * value
+  end
+  redis.call('HSET', run, 'totals', cjson.encode(sums))
+end
+
 local function expire_after(seconds)
   redis.call('EXPIRE', run, math.ceil(seconds))
   redis.call('EXPIRE', items, math.ceil(seconds))
+end
+
+local function key_of_sections()
+  return arg.prefix .. 'sections:' .. arg.run_id
 end
 
 local function key_of_entry(kind)
@@ -113,8 +131,21 @@ local function end_run_if_complete()
   if job == 'open' or done + failed < number('targets') then
     return ''
   end
+  local final = field('final')
+  if final == 'waiting' then
+    -- Its turn has come: the reconciler finds its lease run out and sends it.
+    redis.call('HSET', run, 'final', 'open')
+    redis.call('ZADD', leases, now, lease_name(FINAL))
+    return ''
+  end
+  if final == 'open' then
+    return ''
+  end
   local whole = failed == 0 and job ~= 'failed'
-  local status = whole and 'succeeded' or done > 0 and 'partial' or 'failed'
+  local status = final ~= 'failed' and (whole and 'succeeded' or done > 0 and 'partial') or 'failed'
+  if status == 'succeeded' then
+    redis.call('DEL', key_of_sections())
+  end
   end_run(status, nil)
   return status
 end

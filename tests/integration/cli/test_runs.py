@@ -104,7 +104,7 @@ def test_show_as_json(run: Run) -> None:
     """Totals, targets and the job, times in RFC 3339."""
     opened(GILD=True, PFE=False)
     shown = json.loads(run("show", RUN_ID, "--json").output)
-    assert set(shown) == FIELDS | {"targets", "job"}
+    assert set(shown) == FIELDS | {"targets", "job", "final"}
     assert shown["status"] == "partial"
     assert shown["scheduled_for"] == "2026-01-15T06:00:00Z"
     assert shown["ended_at"].endswith("Z")

@@ -23,12 +23,22 @@ from support.redis_server import RedisServer
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs import reconciler
 from bionewsbot.runs.ledger import Ledger, Verdict
-from bionewsbot.runs.model import ENDED, JOB, Address, Message, NewRun, Occurrence, Opened
+from bionewsbot.runs.model import (
+    ENDED,
+    FINAL,
+    JOB,
+    Address,
+    Message,
+    NewRun,
+    Occurrence,
+    Opened,
+)
 from bionewsbot.runs.scripting import QUEUED_LEASES
 
 OCCURRENCES = [Occurrence("daily", datetime(2026, 1, day, 6, tzinfo=UTC)) for day in (15, 16)]
 TARGETS = ("A", "B", "C")
 DEADLINE = 500.0
+LAST = Message(FINAL, "end", "default", {})
 START = OCCURRENCES[0].scheduled_for.timestamp()
 
 SERVER: list[RedisServer] = []
@@ -66,18 +76,18 @@ class LedgerStates(RuleBasedStateMachine):
         """Begin with a run whose targets are sent."""
         return self.selected(0)
 
-    @rule(target=messages, which=st.integers(0, 1))
-    def again(self, which: int) -> object:
+    @rule(target=messages, which=st.integers(0, 1), final=st.none() | st.just(LAST))
+    def again(self, which: int, final: Message | None) -> object:
         """An operator carries an occurrence out once more."""
-        return self.selected(which)
+        return self.selected(which, final)
 
-    def selected(self, which: int) -> object:
+    def selected(self, which: int, final: Message | None = LAST) -> object:
         """Open a run, if it may be opened, and send its job and targets."""
         job = self.opened(which, None, again=True)
         if not isinstance(job, tuple):
             return multiple()
         rows = [Message(each, "work", "low", {"id": each}) for each in TARGETS]
-        _, unsent = self.ledger.fan_out(job[0], rows)
+        _, unsent = self.ledger.fan_out(job[0], rows, final)
         targets = [Address(job[0].run_id, each.target, job[0].generation) for each in unsent]
         assert {each.target for each in targets} == set(TARGETS)
         return multiple(job, *[self.send(address) for address in targets])
@@ -92,7 +102,7 @@ class LedgerStates(RuleBasedStateMachine):
         open_items = [each for each in self.ledger.items(run_id) if each.state == "sent"]
         for item in open_items[left:]:
             address = Address(run_id, item.target, generation)
-            verdict, status = self.ledger.finish(address, {"insights": 1})
+            verdict, status = self.ledger.finish(address, {"insights": 1}, "{}")
             if verdict is Verdict.RECORDED:
                 self.totals.setdefault(self.which(address), Counter())["insights"] += 1
             self.told(address, verdict, status)
@@ -163,15 +173,18 @@ class LedgerStates(RuleBasedStateMachine):
         message=messages,
         chosen=st.sets(st.sampled_from(TARGETS)),
         marked=st.booleans(),
+        final=st.none() | st.just(LAST),
     )
-    def fan_out(self, message: tuple[Address, str], chosen: set[str], marked: bool) -> object:
+    def fan_out(
+        self, message: tuple[Address, str], chosen: set[str], marked: bool, final: Message | None
+    ) -> object:
         """A job selects and sends; it may die before the mark, or select twice."""
         job = message[0]
         if job.target != JOB:
             return multiple()
         rows = [Message(each, "work", "low", {"id": each}) for each in sorted(chosen)]
         before = {each.target for each in self.ledger.items(job.run_id)}
-        verdict, unsent = self.ledger.fan_out(job, rows)
+        verdict, unsent = self.ledger.fan_out(job, rows, final)
         if verdict is not Verdict.GO:
             assert unsent == ()
             return multiple()
@@ -301,14 +314,14 @@ class LedgerStates(RuleBasedStateMachine):
         """Targets, done and failed are what the items say; nothing is open in a complete run."""
         for run in self.ledger.latest(10):
             items = self.ledger.items(run.run_id)
-            states = Counter(item.state for item in items if item.target != JOB)
+            states = Counter(item.state for item in items if item.target not in (JOB, FINAL))
             assert (run.targets, run.done, run.failed) == (
                 states.total(),
                 states["done"],
                 states["failed"],
             )
             if run.status in ("succeeded", "partial", "failed"):
-                assert not states["waiting"] + states["sent"]
+                assert not {item.state for item in items} & {"waiting", "sent"}
             if run.status == "running":
                 assert {item.state for item in items} & {"waiting", "sent"}
 
@@ -321,14 +334,26 @@ class LedgerStates(RuleBasedStateMachine):
 
     @invariant()
     def what_is_open_can_be_found(self) -> None:
-        """Each open item of a running run has a lease: without it nobody would send it again."""
+        """Each open item of a running run has a lease: without it nobody would send it again.
+
+        The final item gets its own when all others have ended, and not before.
+        """
         leases = set(self.redis.zrange("bionewsbot:leases", 0, -1))
         running = set(self.redis.zrange("bionewsbot:open", 0, -1))
         for run in self.ledger.latest(10):
             assert (run.run_id in running) == (not run.ended)
-            for item in self.ledger.items(run.run_id):
-                if not run.ended and item.state in ("waiting", "sent"):
-                    assert f"{run.run_id}|{item.target}" in leases
+            items = self.ledger.items(run.run_id)
+            unended = {item.target for item in items if item.state in ("waiting", "sent")}
+            if not run.ended:
+                leased = {item.target for item in items if f"{run.run_id}|{item.target}" in leases}
+                assert leased == (unended - {FINAL} or unended)
+
+    @invariant()
+    def sections_stay_until_a_run_ends_well(self) -> None:
+        """What targets left is there for the final item and its replay, and no longer."""
+        for run in self.ledger.latest(10):
+            if run.status == "succeeded":
+                assert not self.ledger.sections(run.run_id)
 
     @invariant()
     def keys_are_ours(self) -> None:

@@ -1,0 +1,239 @@
+"""The formats: schema, Markdown and HTML, also of texts that would like to be markup."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from support.stack import ROOT
+from support.weeks import HOSTILE, full_report, insight, report, section
+
+from bionewsbot.reports import charts, words
+from bionewsbot.reports.model import Report
+from bionewsbot.reports.render_html import render_html
+from bionewsbot.reports.render_markdown import escape, render_markdown
+
+SCHEMA = ROOT / "docs" / "report.schema.json"
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page, as far as these tests ask."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag that ends itself."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that what ends is what is open."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note text."""
+        self.text += data
+
+    def all(self, *names: str) -> list[dict[str, str | None]]:
+        """Return the attributes of the tags with these names."""
+        return [attrs for tag, attrs in self.tags if tag in names]
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    """The page of a report in which every part has something."""
+    return Page(render_html(full_report()))
+
+
+def test_the_schema_that_is_shipped_is_the_models() -> None:
+    """docs/report.schema.json; `python tests/unit/reports/test_render.py` writes it anew."""
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == Report.model_json_schema()
+
+
+def test_a_report_is_read_as_it_was_written() -> None:
+    """Through JSON and back, with no time of its making in it."""
+    made = full_report()
+    assert Report.model_validate_json(made.model_dump_json()) == made
+    assert full_report().model_dump_json() == made.model_dump_json()
+
+
+@pytest.mark.parametrize("made", [full_report(), report()], ids=["full", "empty"])
+def test_a_page_needs_nothing_from_outside(made: Report) -> None:
+    """No script, no style, font or picture of elsewhere, and the same page each time."""
+    text = render_html(made)
+    assert text == render_html(made)
+    page = Page(text)
+    assert not page.all("script", "link", "img", "iframe", "object", "use", "image")
+    assert not re.search(r"@import|url\(|\son\w+=", text)
+    links = [attrs["href"] or "" for attrs in page.all("a")]
+    assert all(re.match(r"#|https?://", href) for href in links)
+
+
+def test_what_sources_write_is_text(page: Page) -> None:
+    """A script in a title is shown as it was written, and no attribute is broken out of."""
+    assert page.text.count("<script>alert(1)</script>") >= 5
+    assert not page.all("script")
+    assert {tag for tag, _ in page.tags} <= {
+        *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section"),
+        *("h1", "h2", "h3", "p", "ul", "ol", "li", "a", "strong", "span", "br", "div"),
+        *("table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption"),
+        *("svg", "g", "defs", "title", "rect", "path", "line", "text", "desc", "circle"),
+    }
+
+
+def test_a_page_is_accessible(page: Page) -> None:
+    """Language, one h1, no level of heading left out, tables with captions and scopes, charts."""
+    assert page.all("html") == [{"lang": "en"}]
+    assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert len(page.all("caption")) == len(page.all("table")) > 5
+    assert all(attrs.get("scope") in ("row", "col") for attrs in page.all("th"))
+    regions = [attrs for attrs in page.all("div") if attrs.get("role") == "region"]
+    assert len(regions) == len(page.all("table"))
+    assert all(attrs["aria-label"] and attrs["tabindex"] == "0" for attrs in regions)
+    drawings = page.all("svg")
+    assert len(drawings) == 3
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
+    named = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert {attrs["href"] for attrs in page.all("a") if (attrs["href"] or "")[0] == "#"} <= {
+        f"#{name}" for name in named
+    }
+
+
+def luminance(colour: str) -> float:
+    """Return a colour's relative luminance (WCAG 2.2)."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_letters_stand_out_from_the_page() -> None:
+    """Contrast of at least 4.5 for text and 3 for bars (WCAG AA)."""
+    style = (Path(charts.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+    texts = re.findall(r"(?<![-\w])color: (#[0-9a-f]{6})", style)
+    assert len(texts) >= 8
+    for colour, least in [
+        *((colour, 4.5) for colour in texts),
+        *((colour, 3) for colour in (*charts.COLOURS.values(), charts.NOW, charts.UP, charts.DOWN)),
+    ]:
+        assert 1.05 / (luminance(colour) + 0.05) >= least, colour
+
+
+def test_charts_have_their_numbers_and_escape_their_names() -> None:
+    """As SVG that an XML parser reads, with a title that says what it shows."""
+    made = full_report()
+    drawing = charts.movers(made.risk.companies)
+    root = ElementTree.fromstring(drawing)
+    title = root.find("{http://www.w3.org/2000/svg}title")
+    assert title is not None and "changes of risk" in (title.text or "")
+    texts = {element.text for element in root.iter() if element.text}
+    assert "Gilead <script>alert(1)…" in texts and "PFE Inc." in texts
+    assert not [e for e in root.iter() if isinstance(e.tag, str) and e.tag.endswith("script")]
+    assert "nothing to show" in charts.movers(report().risk.companies)
+
+
+def test_drawing_leaves_the_imports_of_others_alone() -> None:
+    """Pygal's finder, which has no `find_spec`, is gone."""
+    assert all(hasattr(finder, "find_spec") for finder in sys.meta_path)
+
+
+def test_markdown_of_every_part() -> None:
+    """Headings in order, a table row for each thing, links to the sources."""
+    text = render_markdown(full_report())
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        *("Executive summary", "Recommendations", "Risk", "Alerts", "Insights", "Activity"),
+        *("Dates ahead", "Sources that failed"),
+    ]
+    assert "(<https://example.test/GILD/1>) (critical, negative, its alert is open; " in text
+    assert "| a | 1 of 1 | 1 | a is down |" in text
+    assert "| PFE Inc. | 40 (a source failed) | 45 | -5 | – |" in text
+    assert "5 of 8 are shown." in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    columns = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+    assert set(columns) == {3 + 1, 4 + 1, 5 + 1, 6 + 1, 8 + 1, 2 + 1}
+
+
+def test_what_is_read_first_names_its_company_once() -> None:
+    """Where a title begins with it."""
+    told = [insight(1, title="GILD Inc.: trial stopped"), insight(2, title="GILD Inc. grows")]
+    read = report(section(insights=told)).summary.read_first
+    assert sorted(map(words.headline, read)) == ["GILD Inc. grows", "trial stopped"]
+
+
+def test_markdown_of_an_empty_portfolio() -> None:
+    """Each part says that there is nothing."""
+    text = render_markdown(report())
+    for said in (
+        "There is no active company.",
+        "Nothing: there was no insight in this week.",
+        "None: no rule applies.",
+        "No company has a score in this week.",
+        "None known: no insight of 2026-W04 names a later date.",
+        "None in the analyses of this week.",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("<script>alert(1)</script>", r"\<script\>alert(1)\</script\>"),
+        ("[a](javascript:x)", r"\[a\](javascript:x)"),
+        ("a | b", r"a \| b"),
+        ("`c` *d* _e_ ~f~ &lt;", r"\`c\` \*d\* \_e\_ \~f\~ \&lt;"),
+        ("\\[a](b)", r"\\\[a\](b)"),
+        ("# no heading\n# at all", r"\# no heading # at all"),
+        ("- x", r"\- x"),
+        ("1. x", r"1\. x"),
+        ("10-K of Gilead", "10-K of Gilead"),
+        ("see HTTPS://evil.test and www.evil.test", r"see HTTPS\://evil.test and www\.evil.test"),
+    ],
+)
+def test_markdown_escapes(text: str, escaped: str) -> None:
+    """Markup, HTML, tables, entities, headings, lists, and addresses that would become links."""
+    assert escape(text) == escaped
+
+
+def test_hostile_titles_make_no_markdown() -> None:
+    """Not one of its marks is left unescaped."""
+    text = render_markdown(full_report())
+    assert HOSTILE[:8] not in text and escape(HOSTILE) in text
+    assert not re.search(r"(?<!\\)<(?!https://example\.test)", text)
+    assert not re.search(r"(?<!\\)\]\((?!<https://example\.test)", text)
+
+
+def test_long_tables_say_what_they_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON has all."""
+    monkeypatch.setattr(words, "MOST_COMPANIES", 2)
+    monkeypatch.setattr("bionewsbot.reports.render_markdown.MOST_COMPANIES", 2)
+    made = report(*(section(name, insights=[insight(1, name)]) for name in "ABCDE"))
+    said = "3 more companies stand in the JSON of this report."
+    assert said in render_markdown(made) and said in render_html(made)
+    assert "C Inc." not in render_markdown(made).partition("## Insights")[2].partition("##")[0]
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(Report.model_json_schema(), indent=2) + "\n", encoding="utf-8")
