@@ -270,7 +270,7 @@ def test_redis_lost_at_the_end_leaves_the_item_open(
 ) -> None:
     """The work is done and can't be recorded: it is done once more, not called failed."""
 
-    def finish(self: Ledger, address: Address, totals: object) -> None:
+    def finish(self: Ledger, address: Address, totals: object, section: object) -> None:
         raise redis.ConnectionError("gone")
 
     configured.setattr(Ledger, "finish", finish)
