@@ -18,6 +18,7 @@ pytest_plugins = [
     "support.postgres",
     "support.backend_app",
     "support.operating",
+    "support.movers",
     "support.smtp_sink",
     "support.channels",
     "support.fault_stage",
