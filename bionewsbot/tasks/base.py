@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore, Reject
+from celery.utils.dispatch import Signal
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
@@ -27,6 +28,9 @@ from bionewsbot.runs.time_limit import hard_limit
 from bionewsbot.tasks.retry import Again, RetryPolicy, decide
 
 logger = logging.getLogger("bionewsbot.tasks")
+
+work_done = Signal(name="work_done")
+"""Sent by a RunTask, with its `task_id`, when only the record of its end is left to do."""
 
 _TASK_OPTIONS = frozenset(
     "autoretry_for dont_autoretry_for retry_kwargs retry_backoff retry_backoff_max retry_jitter "
@@ -173,6 +177,7 @@ class RunTask(CheckedTask):
                 totals, section = outcome.totals, outcome.section
             else:
                 totals = outcome or {}
+            work_done.send(sender=self, task_id=self.request.id)
             ended = ledger().finish(address, totals, section)
         except Exception as error:
             if _is_interruption(error):
