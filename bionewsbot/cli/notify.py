@@ -82,14 +82,14 @@ def test(name: str | None, json_output: bool) -> None:
 
 def _try(channel: "Channel") -> dict[str, Any]:
     from bionewsbot.cli.who import who_i_am
-    from bionewsbot.errors import ChannelFailed
+    from bionewsbot.errors import ChannelFailed, ChannelRefused
     from bionewsbot.notifications.notices import Notice
 
     said = f"{who_i_am()} tries channel {channel.name!r}. Nothing has happened."
     error: str | None = None
     try:
         channel.send(Notice("test", "test", "BioNewsBot: a test", said))
-    except ChannelFailed as problem:
+    except (ChannelFailed, ChannelRefused) as problem:
         error = str(problem)
     return {"channel": channel.name, "sent": error is None, "error": error}
 

@@ -124,7 +124,7 @@ def _channel(file: YamlFile, name: str, entry: Any) -> Channel | None:
         return None
     address = _address(file, (*place, "url_env"), label, read.url_env)
     try:
-        return Channel(name, address) if address else None
+        return Channel(name, address, read.url_env) if address else None
     except ValueError as error:
         file.refuse((*place, "url_env"), f"{label}: what {read.url_env} holds is {error}")
         return None
