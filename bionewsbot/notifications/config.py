@@ -1,6 +1,7 @@
 """`notifications.yaml`: the channels, and the rules that say who is told of what."""
 
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -72,6 +73,17 @@ class Notifications:
             known = ", ".join(self.channels) or "none"
             raise ChannelUnknown(f"{NOTIFICATIONS_FILE} has no channel {name!r}; it has {known}")
         return self.channels[name]
+
+    def strangers(self, known: Collection[str]) -> list[str]:
+        """Say which companies the rules name that aren't among the `known` ids."""
+        return [
+            f"rule {number}: there is no company {one!r}"
+            + (f": is it {close[0]!r}?" if close else "")
+            for number, rule in enumerate(self.rules, 1)
+            for one in rule.companies
+            if one not in known
+            for close in [get_close_matches(one, known, n=1)]
+        ]
 
     def ways(self, notice: Notice) -> tuple[str, ...]:
         """Return the names of the channels that a notice is sent by, each once."""
