@@ -16,18 +16,23 @@ SLACK_HOST = "hooks.slack.com"
 TEAMS_HOST = "prod-16.westeurope.logic.azure.com"
 POWER_HOST = "default1a2b.3c.environment.api.powerplatform.com"
 
-SLACK = f"https://{SLACK_HOST}/services/T1JJ3T3L2/A1BRTD4JD/{TOKEN}"
+PATIENT = "rto=600&cto=600"
+"""So that a busy machine is no outage."""
+
+SLACK = f"https://{SLACK_HOST}/services/T1JJ3T3L2/A1BRTD4JD/{TOKEN}?{PATIENT}"
 """An incoming webhook's URL as Slack shows it."""
 
 TEAMS = (
     f"https://{TEAMS_HOST}:443/workflows/643e69f83c89/triggers/manual/paths/invoke"
     f"?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={TOKEN}"
+    f"&{PATIENT}"
 )
 """A workflow's URL as Power Automate showed it until 2025."""
 
 POWER = (
     f"https://{POWER_HOST}:443/powerautomate/automations/direct/workflows/643e69f83c89"
     f"/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={TOKEN}"
+    f"&{PATIENT}"
 )
 """The same as it is shown since."""
 

@@ -4,6 +4,7 @@ import pytest
 from support.channels import TOKEN
 from support.faulty_backend import Reply
 from support.services import (
+    PATIENT,
     POWER,
     POWER_HOST,
     SLACK,
@@ -28,8 +29,8 @@ NOTICE = Notice(
     severity="high",
 )
 
-SLACK_SHORT = f"slack://T1JJ3T3L2/A1BRTD4JD/{TOKEN}"
-TEAMS_SHORT = f"workflows://{TEAMS_HOST}:443/643e69f83c89/{TOKEN}"
+SLACK_SHORT = f"slack://T1JJ3T3L2/A1BRTD4JD/{TOKEN}?{PATIENT}"
+TEAMS_SHORT = f"workflows://{TEAMS_HOST}:443/643e69f83c89/{TOKEN}?{PATIENT}"
 
 
 @pytest.fixture(autouse=True)
