@@ -21,5 +21,6 @@ pytest_plugins = [
     "support.movers",
     "support.smtp_sink",
     "support.channels",
+    "support.services",
     "support.fault_stage",
 ]
