@@ -68,12 +68,6 @@ def print_json(value: Any) -> None:
 
 def print_list(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a table of reports."""
-    if not rows:
-        click.echo(
-            "No reports yet. Make one: "
-            "celery -A bionewsbot runs start weekly_comprehensive_report --wait"
-        )
-        return
     table = Table(box=None, header_style="bold")
     numbers = ("companies", "gaps", "insights", "alerts")
     for column in ("PERIOD", "WRITTEN", *(name.upper() for name in numbers), "RISK", "CHANGE"):
@@ -114,4 +108,4 @@ def print_report(report: Report) -> None:
         say("[bold]Recommendations[/bold]")
     for each in report.recommendations:
         about = f" ({', '.join(each.companies)})" if each.companies else ""
-        say(f"  - {escape(each.text + about)}")
+        say(f"  - {escape(each.text + about)} \\[{each.rule}]")

@@ -19,6 +19,7 @@ from bionewsbot.reports.model import (
     DateAhead,
     Gap,
     Insights,
+    OpenBefore,
     Period,
     Portfolio,
     PortfolioRisk,
@@ -49,7 +50,7 @@ def assemble(week: Week, sections: Iterable[Section], gaps: Iterable[Gap]) -> Re
     known = sorted(sections, key=lambda one: one.company_id)
     missing = tuple(sorted(gaps, key=lambda gap: gap.company_id))
     report = Report(
-        period=Period(name=week.name, start=week.start, end=week.end),
+        period=Period(name=week.name, timezone=week.timezone, start=week.start, end=week.end),
         portfolio=Portfolio(companies=len(known) + len(missing), gathered=len(known), gaps=missing),
         summary=Summary(changes=(), read_first=rules.read_first(_news(known))),
         insights=_insights(known),
@@ -107,6 +108,18 @@ def _alerts(sections: Sequence[Section]) -> Alerts:
                 stories=section.alerts,
             )
             for section in sections
+        ),
+        open_before=OpenBefore(
+            total=sum(section.open_before for section in sections),
+            companies=_by_weight(
+                CompanyStories(
+                    company_id=section.company_id,
+                    name=section.name,
+                    total=section.open_before,
+                    stories=section.alerts_before,
+                )
+                for section in sections
+            ),
         ),
     )
 
@@ -210,6 +223,8 @@ def _changes(report: Report) -> Iterable[str]:
         yield f"{_count(report.alerts.total, 'alert')}: {states}."
     else:
         yield "No alert."
+    if before := report.alerts.open_before.total:
+        yield f"{_count(before, 'alert is', 'alerts are')} still open from before."
     if risk.change is not None:
         yield (
             f"Mean risk {risk.mean:g} over {risk.scored} companies; {risk.change:+g} against the "

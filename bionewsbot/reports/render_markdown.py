@@ -98,13 +98,18 @@ def _insights(report: Report) -> Iterator[str]:
 
 def _alerts(report: Report) -> Iterator[str]:
     yield from _heading("Alerts")
-    if not report.alerts.total:
+    if report.alerts.total:
+        states = ", ".join(f"{count} {state}" for state, count in report.alerts.by_state.items())
+        yield f"{report.alerts.total}: {states}."
+        yield ""
+        yield from _stories(report.alerts.companies)
+    else:
         yield "None in this week."
-        return
-    states = ", ".join(f"{count} {state}" for state, count in report.alerts.by_state.items())
-    yield f"{report.alerts.total}: {states}."
-    yield ""
-    yield from _stories(report.alerts.companies)
+    if report.alerts.open_before.total:
+        yield ""
+        yield "### Still open from before this week"
+        yield ""
+        yield from _stories(report.alerts.open_before.companies)
 
 
 def _stories(companies: Sequence[CompanyStories]) -> Iterator[str]:
@@ -227,4 +232,4 @@ def _recommendations(report: Report) -> Iterator[str]:
         yield "None: no rule applies."
     for one in report.recommendations:
         about = f" ({escape(', '.join(one.companies))})" if one.companies else ""
-        yield f"- {escape(one.text)}{about}"
+        yield f"- {escape(one.text)}{about} *Rule: {one.rule}*"

@@ -3,7 +3,7 @@
 Pure functions: the same week gives the same answers, whenever it is asked for.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from bionewsbot.reports.model import (
     SourceTotal,
     Story,
 )
+from bionewsbot.reports.period import Week
 
 READ_FIRST = 5
 
@@ -117,11 +118,11 @@ def _sources(report: Report) -> Iterator[Recommendation]:
 
 def _open_alerts(report: Report) -> Iterator[Recommendation]:
     alerts: Alerts = report.alerts
-    waiting = [
+    waiting = dict.fromkeys(
         one.company_id
-        for one in alerts.companies
+        for one in (*alerts.companies, *alerts.open_before.companies)
         if any(s.alert == "open" and s.severity in ("critical", "high") for s in one.stories)
-    ]
+    )
     if waiting:
         yield _recommendation(
             "open-alert",
@@ -160,8 +161,8 @@ def _high(report: Report) -> Iterator[Recommendation]:
 
 
 def _near(report: Report) -> Iterator[Recommendation]:
-    last = (report.period.end + NEAR).date()
-    near: list[DateAhead] = [one for one in report.ahead if one.day < last]
+    end = Week.parse(report.period.name).next.monday
+    near: list[DateAhead] = [one for one in report.ahead if one.day < end + NEAR]
     if near:
         yield _recommendation(
             "date-near",
@@ -182,5 +183,5 @@ def _recommendation(rule: str, text: str, companies: Iterable[str]) -> Recommend
     return Recommendation(rule=rule, text=text, companies=named)
 
 
-def _number(things: Sequence[object], one: str, more: str) -> str:
+def _number(things: Collection[object], one: str, more: str) -> str:
     return f"{len(things)} {one if len(things) == 1 else more}"

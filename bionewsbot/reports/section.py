@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
 from heapq import nsmallest
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -27,6 +28,10 @@ from bionewsbot.reports.period import Week
 MAX_STORIES = 5
 """Stories, alerts and dates ahead of one company in the report; the counts have all."""
 
+MAX_OPEN_BEFORE = 500
+"""Alerts of before the week that are open: those stored last, one page of the backend's."""
+
+MAX_BEFORE_SHOWN = 3
 MAX_DRIVERS = 3
 MAX_SOURCES = 5
 MAX_TYPES = 12
@@ -57,14 +62,18 @@ def make_section(
     *,
     insights: Iterable[Insight],
     alerts: Iterable[Alert],
+    open_before: Iterable[Alert],
     risk: Iterable[RiskPoint],
     analyses: Iterable[Analysis],
 ) -> Section:
     """Make a company's section of what the backend has of the week; `risk` of the one before too.
 
-    The same rows make the same section, in whatever order they come.
+    `open_before` are the alerts of any time before the week that are open, the newest first, of
+    which only as many are taken as count. The same rows make the same section, in whatever order
+    they come.
     """
     told = list(alerts)
+    waiting = list(islice(open_before, MAX_OPEN_BEFORE))
     states = {(alert.story_id, alert.type): alert for alert in told}
     known = list(insights)
     stories = [_story(one, states.get((one.story_id, one.type))) for one in known]
@@ -81,7 +90,9 @@ def make_section(
         by_type=_types(by_type),
         stories=tuple(nsmallest(MAX_STORIES, stories, key=rules.weight)),
         alerts_by_state={state: state_counts[state] for state in STATES if state_counts[state]},
-        alerts=tuple(nsmallest(MAX_STORIES, [_story(a, a) for a in told], key=rules.alert_weight)),
+        alerts=_foremost(told, MAX_STORIES),
+        open_before=len(waiting),
+        alerts_before=_foremost(waiting, MAX_BEFORE_SHOWN),
         risk=_risk(list(risk), week, links),
         analyses=_count(ended),
         sources_failed=_sources(ended),
@@ -123,6 +134,11 @@ def _story(one: Insight | Alert, alert: Alert | None) -> Story:
         source=_word(one.source),
         alert=alert.state if alert else None,
     )
+
+
+def _foremost(alerts: Iterable[Alert], most: int) -> tuple[Story, ...]:
+    stories = (_story(alert, alert) for alert in alerts)
+    return tuple(nsmallest(most, stories, key=rules.alert_weight))
 
 
 def _types(by_type: dict[str, Counter[Severity]]) -> tuple[TypeCount, ...]:
@@ -240,7 +256,7 @@ def _ahead(company_id: str, insights: list[Insight], week: Week) -> tuple[DateAh
     for insight in insights:
         named = {*_dates(insight.evidence, "", MAX_DEPTH), (insight.occurred_at.date(), "event")}
         for day, what in named:
-            if day >= week.end.date():
+            if day >= week.next.monday:
                 ahead = DateAhead(
                     day=day,
                     what=what,

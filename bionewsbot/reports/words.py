@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bionewsbot.reports.model import Driver, ReadFirst, Report, Risk
+from bionewsbot.reports.period import Week
 
 MOST_COMPANIES = 200
 """Companies of which a table has rows: more can't be read, and the JSON has all of them."""
@@ -26,9 +27,10 @@ def title(report: Report) -> str:
 
 
 def days(report: Report) -> str:
-    """Return the first and the last day of the period."""
-    last = report.period.end - timedelta(days=1)
-    return f"{day(report.period.start)} to {day(last)} (UTC)"
+    """Return the first and the last day of the period, and on whose clocks."""
+    week = Week.parse(report.period.name)
+    sunday = week.next.monday - timedelta(days=1)
+    return f"{week.monday} to {sunday} ({report.period.timezone})"
 
 
 def day(moment: datetime) -> str:

@@ -6,6 +6,7 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +19,13 @@ from bionewsbot.reports.render_html import render_html
 from bionewsbot.reports.render_markdown import escape, render_markdown
 
 SCHEMA = ROOT / "docs" / "report.schema.json"
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of what a report is stored as."""
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, **Report.model_json_schema(mode="serialization")}
+
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -65,7 +73,7 @@ def page() -> Page:
 
 def test_the_schema_that_is_shipped_is_the_models() -> None:
     """docs/report.schema.json; `python tests/unit/reports/test_render.py` writes it anew."""
-    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == Report.model_json_schema()
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema()
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
@@ -236,4 +244,4 @@ def test_long_tables_say_what_they_leave_out(monkeypatch: pytest.MonkeyPatch) ->
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(Report.model_json_schema(), indent=2) + "\n", encoding="utf-8")
+    SCHEMA.write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
