@@ -102,10 +102,11 @@ def print_report(report: Report) -> None:
             say(f"     {escape(one.story.url)}")
     if report.portfolio.gaps:
         say("[bold]Missing from this report[/bold]")
-    for gap in report.portfolio.gaps:
+    for gap in report.portfolio.gaps[: words.MOST_GAPS]:
         say(f"  {escape(gap.name)}: {escape(gap.reason)}")
+    if more := words.left_out(report.portfolio.gaps, words.MOST_GAPS):
+        say(f"  {more}")
     if report.recommendations:
         say("[bold]Recommendations[/bold]")
     for each in report.recommendations:
-        about = f" ({', '.join(each.companies)})" if each.companies else ""
-        say(f"  - {escape(each.text + about)} \\[{each.rule}]")
+        say(f"  - {escape(each.text + words.about(each))} Rule: {each.rule}")

@@ -45,8 +45,11 @@ class Driver(_Model):
 
     type: str
     points: float
-    """Above 0 it raised the risk; below 0 it lowered it, or is a reason that is gone."""
+    """Above 0 it raised the risk, below 0 it lowered it."""
+    gone: bool
+    """Whether it no longer counts: that it is gone is what moved the risk."""
     title: str | None
+    """None where no analysis of the week tells of it."""
     url: str | None
 
 
@@ -276,6 +279,8 @@ class Recommendation(_Model):
     text: str
     companies: tuple[str, ...]
     """Ids of the companies that it is about."""
+    more: int
+    """Companies beyond those that it is about, too."""
 
 
 class Report(_Model):

@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
 from heapq import nsmallest
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bionewsbot.api.models import Alert, Analysis, Insight, RiskPoint, Severity
+from bionewsbot.api.models import Alert, Analysis, Finding, Insight, RiskPoint, Severity
 from bionewsbot.reports import rules
 from bionewsbot.reports.model import (
     SEVERITIES,
@@ -80,8 +80,10 @@ def make_section(
     by_type: dict[str, Counter[Severity]] = defaultdict(Counter)
     for one in known:
         by_type[_word(one.type)][one.severity] += 1
-    ended = [analysis for analysis in analyses if analysis.ended]
-    links = {(one.story_id, one.type): story for one, story in zip(known, stories, strict=True)}
+    ended = sorted(
+        (analysis for analysis in analyses if analysis.ended),
+        key=lambda one: (str(one.started_at), one.id),
+    )
     state_counts = Counter(alert.state for alert in told)
     return Section(
         company_id=company_id,
@@ -93,7 +95,7 @@ def make_section(
         alerts=_foremost(told, MAX_STORIES),
         open_before=len(waiting),
         alerts_before=_foremost(waiting, MAX_BEFORE_SHOWN),
-        risk=_risk(list(risk), week, links),
+        risk=_risk(list(risk), week, _named(ended, known)),
         analyses=_count(ended),
         sources_failed=_sources(ended),
         ahead=_ahead(company_id, known, week),
@@ -158,7 +160,17 @@ def count_of(name: str, counts: Counter[Severity]) -> TypeCount:
     )
 
 
-def _risk(points: list[RiskPoint], week: Week, links: dict[tuple[str, str], Story]) -> Risk | None:
+def _named(
+    analyses: Iterable[Analysis], insights: Iterable[Insight]
+) -> dict[tuple[str, str], Finding]:
+    """Return what is known of each story: an analysis looks further back than the week goes."""
+    findings = (finding for analysis in analyses for finding in analysis.findings)
+    return {(one.story_id, one.type): one for one in chain(findings, insights)}
+
+
+def _risk(
+    points: list[RiskPoint], week: Week, named: dict[tuple[str, str], Finding]
+) -> Risk | None:
     comparable = sorted(
         (point for point in points if point.analysis_type == COMPARED_TYPE),
         key=lambda point: (point.at, point.score),
@@ -183,7 +195,7 @@ def _risk(points: list[RiskPoint], week: Week, links: dict[tuple[str, str], Stor
         partial=last.partial,
         previous=before[-1].score,
         change=round(last.score - before[-1].score, 2),
-        drivers=_drivers(_points(last), _points(before[-1]), links),
+        drivers=_drivers(_points(last), _points(before[-1]), named),
     )
 
 
@@ -202,7 +214,7 @@ def _points(point: RiskPoint) -> dict[tuple[str, str], float]:
 def _drivers(
     now: dict[tuple[str, str], float],
     before: dict[tuple[str, str], float],
-    links: dict[tuple[str, str], Story],
+    named: dict[tuple[str, str], Finding],
 ) -> tuple[Driver, ...]:
     changes = {key: now.get(key, 0.0) - before.get(key, 0.0) for key in now.keys() | before.keys()}
     moved = sorted(
@@ -211,13 +223,14 @@ def _drivers(
     )
     drivers = []
     for key, points in moved[:MAX_DRIVERS]:
-        story = links.get(key)
+        story = named.get(key)
         drivers.append(
             Driver(
                 type=_word(key[1]),
                 points=points,
-                title=story.title if story else None,
-                url=story.url if story else None,
+                gone=key not in now,
+                title=_text(story.title) if story else None,
+                url=safe_url(story.url) if story else None,
             )
         )
     return tuple(drivers)
@@ -237,7 +250,7 @@ def _sources(ended: list[Analysis]) -> tuple[SourceFailures, ...]:
     asked: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     errors: dict[str, str | None] = {}
-    for analysis in sorted(ended, key=lambda one: (str(one.started_at), one.id)):
+    for analysis in ended:
         for source in analysis.sources:
             name = _word(source.name)
             asked[name] += source.status != "skipped"

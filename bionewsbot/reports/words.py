@@ -3,17 +3,37 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bionewsbot.reports.model import Driver, ReadFirst, Report, Risk
+from bionewsbot.reports.model import Driver, PortfolioRisk, ReadFirst, Recommendation, Report, Risk
 from bionewsbot.reports.period import Week
 
-MOST_COMPANIES = 200
+MOST_COMPANIES = 100
 """Companies of which a table has rows: more can't be read, and the JSON has all of them."""
 
+MOST_GAPS = 20
+"""Missing companies that are named: where there are more, something is wrong with all of them."""
 
-def left_out(shown: Sequence[object]) -> str | None:
-    """Return what to say of the companies that a table leaves out; None where it has all."""
-    more = len(shown) - MOST_COMPANIES
-    return f"{more} more companies stand in the JSON of this report." if more > 0 else None
+
+def count(number: int, one: str, more: str | None = None) -> str:
+    """Return how many there are of something: `1 alert`, `2 alerts`; `more` is its plural."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def companies(number: int) -> str:
+    """Return how many companies there are."""
+    return count(number, "company", "companies")
+
+
+def left_out(shown: Sequence[object], most: int) -> str | None:
+    """Return what to say of companies where only so many are shown; None where that is all."""
+    more = len(shown) - most
+    stand = count(more, "more company stands", "more companies stand")
+    return f"{stand} in the JSON of this report." if more > 0 else None
+
+
+def about(one: Recommendation) -> str:
+    """Return whom a recommendation is about, in brackets; nothing where it names nobody."""
+    more = f" and {one.more} more" if one.more else ""
+    return f" ({', '.join(one.companies)}{more})" if one.companies else ""
 
 
 def headline(one: ReadFirst) -> str:
@@ -33,6 +53,31 @@ def days(report: Report) -> str:
     return f"{week.monday} to {sunday} ({report.period.timezone})"
 
 
+def head(report: Report) -> str:
+    """Return when it was and how many companies there are."""
+    active = count(report.portfolio.companies, "active company", "active companies")
+    return f"{days(report)}, {active}."
+
+
+def risk(whole: PortfolioRisk) -> str:
+    """Return the portfolio's risk, where there are scores."""
+    return (
+        f"Mean {number(whole.mean)}, median {number(whole.median)} over "
+        f"{companies(whole.scored)}; change {signed(whole.change)} over the {whole.compared} that "
+        "had a score the week before."
+    )
+
+
+def activity(report: Report) -> str:
+    """Return how many analyses there were, and about how many companies there was news."""
+    done = report.activity.analyses
+    return (
+        f"{count(done.total, 'analysis', 'analyses')}: {done.succeeded} succeeded, "
+        f"{done.partial} partial, {done.failed} failed. {report.activity.with_insights} of "
+        f"{companies(report.portfolio.gathered)} had an insight."
+    )
+
+
 def day(moment: datetime) -> str:
     """Return a time's day."""
     return moment.date().isoformat()
@@ -50,7 +95,8 @@ def signed(value: float | None) -> str:
 
 def driver(one: Driver) -> str:
     """Return what moved a risk, and by how many points."""
-    return f"{one.title or one.type} ({one.points:+g})"
+    gone = "no longer counted, " if one.gone else ""
+    return f"{one.title or one.type} ({gone}{one.points:+g})"
 
 
 def score(risk: Risk) -> str:

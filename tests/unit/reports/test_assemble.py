@@ -27,7 +27,7 @@ def test_a_company_without_data_is_in_the_report() -> None:
     """Told as not analysed and without a score: silence isn't calm."""
     made = report(section("JNJ", analyses=()))
     assert (made.portfolio.companies, made.portfolio.gathered) == (1, 1)
-    assert made.summary.changes == ("No insight about any of 1 companies.", "No alert.")
+    assert made.summary.changes == ("No insight about any of 1 company.", "No alert.")
     assert made.activity.never_analysed == made.risk.unscored == ("JNJ",)
     assert recommended(made) == {"unwatched": ("JNJ",)}
 
@@ -46,7 +46,7 @@ def test_the_summary_says_what_changed() -> None:
     assert full_report().summary.changes[4:] == (
         "Risk down for 1 company: PFE Inc. -5.",
         "Sources failed during the week: a. Silence of theirs is no calm.",
-        "1 of 4 companies are missing here.",
+        "1 company is missing here, of 4.",
     )
 
 
