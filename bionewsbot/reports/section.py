@@ -39,7 +39,7 @@ MAX_TYPES = 12
 
 MAX_TEXT = 200
 """Characters of a title, a name or an error. With this and the other bounds the longest section
-has less than 60 KB, which the ledger takes (MAX_SECTION_BYTES)."""
+has less than 62 KB, which the ledger takes (MAX_SECTION_BYTES)."""
 
 MAX_WORD = 64
 """Characters of a type, a polarity or a source's name."""

@@ -1,31 +1,21 @@
-"""The formats: schema, Markdown and HTML, also of texts that would like to be markup."""
+"""Markdown and HTML of a report, also of texts that would like to be markup."""
 
-import json
 import re
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from markdown_it import MarkdownIt
 from support.stack import ROOT
-from support.weeks import HOSTILE, full_report, insight, report, section
+from support.weeks import HOSTILE, alert, full_report, insight, report, risk, section
 
-from bionewsbot.reports import charts, words
-from bionewsbot.reports.model import Report
+from bionewsbot.reports import charts, rules, words
+from bionewsbot.reports.model import Gap, Report
 from bionewsbot.reports.render_html import render_html
 from bionewsbot.reports.render_markdown import escape, render_markdown
-
-SCHEMA = ROOT / "docs" / "report.schema.json"
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of what a report is stored as."""
-    dialect = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": dialect, **Report.model_json_schema(mode="serialization")}
-
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -69,18 +59,6 @@ class Page(HTMLParser):
 def page() -> Page:
     """The page of a report in which every part has something."""
     return Page(render_html(full_report()))
-
-
-def test_the_schema_that_is_shipped_is_the_models() -> None:
-    """docs/report.schema.json; `python tests/unit/reports/test_render.py` writes it anew."""
-    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema()
-
-
-def test_a_report_is_read_as_it_was_written() -> None:
-    """Through JSON and back, with no time of its making in it."""
-    made = full_report()
-    assert Report.model_validate_json(made.model_dump_json()) == made
-    assert full_report().model_dump_json() == made.model_dump_json()
 
 
 @pytest.mark.parametrize("made", [full_report(), report()], ids=["full", "empty"])
@@ -225,6 +203,42 @@ def test_markdown_escapes(text: str, escaped: str) -> None:
     assert escape(text) == escaped
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A|B *bold* _it_ `code` ~~gone~~",
+        "<script>alert(1)</script><img src=x onerror=y>",
+        "A\n\n# heading\n| cell |\n---",
+        "[a](javascript:x) ![b](https://evil.test) <https://evil.test> &amp; \\| end\\",
+        "1. Roche - + # & Co.",
+        "> quoted",
+    ],
+)
+def test_names_read_as_they_are_by_a_markdown_reader(name: str) -> None:
+    """As the text of a cell, a list, a link: no markup, no HTML, no link but that of its source."""
+    company = section("X", name=name, insights=[insight(1, "X", title=name)], risk=[risk(1, 90)])
+    gap = Gap(company_id="Y", name=name, reason=name)
+    text = render_markdown(report(company, gaps=(gap,)))
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    cells = [
+        "".join(part.content for part in inner.children or ())
+        for before, inner in pairwise(tokens)
+        if before.type in ("td_open", "th_open")
+    ]
+    shown = " ".join(name.split())
+    # Its gap's name and reason, its risk, its insight's company and title, and what it has most of.
+    assert cells.count(shown) == 6
+    inside = [part for token in tokens for part in token.children or ()]
+    assert {part.type for part in inside} <= {
+        *("text", "text_special", "link_open", "link_close", "em_open", "em_close")
+    }
+    assert {part.attrGet("href") for part in inside if part.type == "link_open"} == {
+        "https://example.test/X/1"
+    }
+    assert not [token for token in tokens if token.type == "html_block"]
+    assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3"}
+
+
 def test_hostile_titles_make_no_markdown() -> None:
     """Not one of its marks is left unescaped."""
     text = render_markdown(full_report())
@@ -233,15 +247,50 @@ def test_hostile_titles_make_no_markdown() -> None:
     assert not re.search(r"(?<!\\)\]\((?!<https://example\.test)", text)
 
 
+def test_what_is_open_from_before_stands_apart() -> None:
+    """With its day, so that its age is seen."""
+    old = alert(1, title="Old news", occurred_at="2025-12-01T00:00:00Z", severity="high")
+    made = report(section(open_before=[old]))
+    title = "Still open from before this week"
+    markdown = render_markdown(made).partition(f"### {title}")[2]
+    assert "| GILD Inc. | high | neutral | [Old news]" in markdown and "| 2025-12-01 |" in markdown
+    html = Page(render_html(made)).text.partition(title)[2]
+    assert "Old news" in html and "2025-12-01" in html
+    assert title not in render_markdown(report(section()))
+    assert title not in render_html(report(section()))
+
+
+def test_each_recommendation_names_its_rule() -> None:
+    """As docs/report.md does, so that a reader can look up why."""
+    documented = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    markdown, html = render_markdown(full_report()), Page(render_html(full_report())).text
+    found = [one.rule for one in full_report().recommendations]
+    assert len(found) == len(rules.RULES)
+    for rule in found:
+        assert f"Rule: {rule}" in markdown and f"Rule: {rule}" in html
+        assert f"| `{rule}` |" in documented
+
+
+def test_many_gaps_are_counted() -> None:
+    """A backend that was down for all would fill the summary with them."""
+    gaps = tuple(Gap(company_id=f"C{n}", name=f"Company {n}", reason="no") for n in range(23))
+    said = "3 more companies stand in the JSON of this report."
+    for text in (render_markdown(report(gaps=gaps)), render_html(report(gaps=gaps))):
+        assert said in text and "Company 22" in text and "Company 9" not in text
+
+
+def test_counts_have_a_scale_of_whole_numbers() -> None:
+    """However few there are."""
+    bands = report(section(risk=[risk(1, 50)])).risk.portfolio.distribution
+    root = ElementTree.fromstring(charts.risk_distribution(bands))
+    told = {one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {text for text in told if re.fullmatch("[0-9.]+", text)} == {"0", "1"}
+
+
 def test_long_tables_say_what_they_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The JSON has all."""
     monkeypatch.setattr(words, "MOST_COMPANIES", 2)
-    monkeypatch.setattr("bionewsbot.reports.render_markdown.MOST_COMPANIES", 2)
     made = report(*(section(name, insights=[insight(1, name)]) for name in "ABCDE"))
     said = "3 more companies stand in the JSON of this report."
     assert said in render_markdown(made) and said in render_html(made)
     assert "C Inc." not in render_markdown(made).partition("## Insights")[2].partition("##")[0]
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
