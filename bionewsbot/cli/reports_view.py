@@ -96,7 +96,7 @@ def print_report(report: Report) -> None:
     if report.summary.read_first:
         say("[bold]Read first[/bold]")
     for position, one in enumerate(report.summary.read_first, 1):
-        headline = escape(words.headline(one))
+        headline = escape(words.headline(one.story.title, one.name))
         say(f"  {position}. {escape(one.name)}: {headline} ({escape(one.why)})")
         if one.story.url:
             say(f"     {escape(one.story.url)}")

@@ -33,7 +33,7 @@ from bionewsbot.reports.model import (
 )
 from bionewsbot.reports.period import Week
 from bionewsbot.reports.section import count_of
-from bionewsbot.reports.words import companies, count
+from bionewsbot.reports.words import companies, count, signed
 
 BOUNDS = (20.0, 40.0, 60.0, 80.0)
 """Between the bands of the distribution: fifths of the reference backend's scale, 0 to 100."""
@@ -228,7 +228,7 @@ def _changes(report: Report) -> Iterable[str]:
         yield f"{count(before, 'alert is', 'alerts are')} still open from before."
     if risk.change is not None:
         yield (
-            f"Mean risk {risk.mean:g} over {companies(risk.scored)}; {risk.change:+g} against the "
+            f"Mean risk {risk.mean:g} over {companies(risk.scored)}; {signed(risk.change)} against the "
             f"week before over the {risk.compared} that had a score then."
         )
         yield from _movers(report.risk.companies)

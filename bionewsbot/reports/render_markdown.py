@@ -54,7 +54,9 @@ def _head(report: Report) -> Iterator[str]:
     yield "### Read first"
     yield ""
     for position, one in enumerate(report.summary.read_first, 1):
-        said = f"{escape(one.name)}: {_link(words.headline(one), one.story.url)}"
+        said = (
+            f"{escape(one.name)}: {_link(words.headline(one.story.title, one.name), one.story.url)}"
+        )
         yield f"{position}. {said} ({escape(one.why)}; {words.day(one.story.occurred_at)})"
     if not report.summary.read_first:
         yield "Nothing: there was no insight in this week."
@@ -128,7 +130,7 @@ def _row(name: str, story: Story) -> list[str]:
         escape(name),
         story.severity,
         escape(story.polarity),
-        _link(story.title, story.url),
+        _link(words.headline(story.title, name), story.url),
         escape(story.type),
         escape(story.source),
         words.day(story.occurred_at),
@@ -153,7 +155,8 @@ def _risk(report: Report) -> Iterator[str]:
             words.score(one.risk),
             words.number(one.risk.previous),
             words.signed(one.risk.change),
-            "; ".join(_link(words.driver(each), each.url) for each in one.risk.drivers) or "–",
+            "; ".join(_link(words.driver(each, one.name), each.url) for each in one.risk.drivers)
+            or "–",
         ]
         for one in report.risk.companies[: words.MOST_COMPANIES]
     )

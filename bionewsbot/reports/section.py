@@ -217,9 +217,11 @@ def _drivers(
     named: dict[tuple[str, str], Finding],
 ) -> tuple[Driver, ...]:
     changes = {key: now.get(key, 0.0) - before.get(key, 0.0) for key in now.keys() | before.keys()}
+    whole = sum(changes.values())
     moved = sorted(
         ((key, round(points, 2)) for key, points in changes.items() if round(points, 2)),
-        key=lambda pair: (-abs(pair[1]), pair[0]),
+        # Of equal weight, those first that moved the risk the way it went.
+        key=lambda pair: (-abs(pair[1]), pair[1] * whole < 0, pair[0]),
     )
     drivers = []
     for key, points in moved[:MAX_DRIVERS]:

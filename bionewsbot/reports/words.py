@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bionewsbot.reports.model import Driver, PortfolioRisk, ReadFirst, Recommendation, Report, Risk
+from bionewsbot.reports.model import Driver, PortfolioRisk, Recommendation, Report, Risk
 from bionewsbot.reports.period import Week
 
 MOST_COMPANIES = 100
@@ -36,9 +36,9 @@ def about(one: Recommendation) -> str:
     return f" ({', '.join(one.companies)}{more})" if one.companies else ""
 
 
-def headline(one: ReadFirst) -> str:
-    """Return a story's title without the company's name, where it begins with it."""
-    return one.story.title.removeprefix(f"{one.name}: ")
+def headline(title: str, name: str) -> str:
+    """Return a story's title without its company's name, where it begins with it."""
+    return title.removeprefix(f"{name}: ")
 
 
 def title(report: Report) -> str:
@@ -90,13 +90,15 @@ def number(value: float | None) -> str:
 
 def signed(value: float | None) -> str:
     """Return a change with its sign; a dash where there is none."""
-    return "–" if value is None else f"{value:+g}"
+    if value is None:
+        return number(None)
+    return f"{value:+g}" if value else "0"
 
 
-def driver(one: Driver) -> str:
-    """Return what moved a risk, and by how many points."""
+def driver(one: Driver, name: str) -> str:
+    """Return what moved the risk of the company of that name, and by how many points."""
     gone = "no longer counted, " if one.gone else ""
-    return f"{one.title or one.type} ({gone}{one.points:+g})"
+    return f"{headline(one.title or one.type, name)} ({gone}{one.points:+g})"
 
 
 def score(risk: Risk) -> str:

@@ -162,11 +162,22 @@ def test_markdown_of_every_part() -> None:
     assert set(columns) == {3 + 1, 4 + 1, 5 + 1, 6 + 1, 8 + 1, 2 + 1}
 
 
-def test_what_is_read_first_names_its_company_once() -> None:
-    """Where a title begins with it."""
+def test_titles_beside_a_company_leave_its_name_out() -> None:
+    """Where they begin with it: in what is read first, in tables, in what drove a risk."""
     told = [insight(1, title="GILD Inc.: trial stopped"), insight(2, title="GILD Inc. grows")]
-    read = report(section(insights=told)).summary.read_first
-    assert sorted(map(words.headline, read)) == ["GILD Inc. grows", "trial stopped"]
+    points = [risk(1, 60, [("story-1", 10)]), risk(-1, 50)]
+    made = report(section(insights=told, risk=points))
+    markdown, html = render_markdown(made), render_html(made)
+    assert "GILD Inc.: trial" not in html and "| [trial stopped]" in markdown
+    assert "GILD Inc.: [trial stopped]" in markdown and "[trial stopped (+10)]" in markdown
+    assert "GILD Inc. grows" in markdown and "GILD Inc. grows" in html
+
+
+def test_no_change_has_no_sign() -> None:
+    """A rounded loss of nothing neither."""
+    assert [words.signed(change) for change in (0.0, -0.0, None, 2, -1.5)] == [
+        *("0", "0", "–", "+2", "-1.5")
+    ]
 
 
 def test_markdown_of_an_empty_portfolio() -> None:

@@ -95,7 +95,7 @@ def test_a_driver_that_nothing_tells_of_has_its_type() -> None:
     assert found is not None
     (driver,) = found.drivers
     assert (driver.title, driver.url, driver.gone) == (None, None, True)
-    assert words.driver(driver) == "sec_filing (no longer counted, -5)"
+    assert words.driver(driver, "GILD Inc.") == "sec_filing (no longer counted, -5)"
 
 
 @pytest.mark.parametrize(
