@@ -228,8 +228,8 @@ def _changes(report: Report) -> Iterable[str]:
         yield f"{count(before, 'alert is', 'alerts are')} still open from before."
     if risk.change is not None:
         yield (
-            f"Mean risk {risk.mean:g} over {companies(risk.scored)}; {signed(risk.change)} against the "
-            f"week before over the {risk.compared} that had a score then."
+            f"Mean risk {risk.mean:g} over {companies(risk.scored)}; {signed(risk.change)} against "
+            f"the week before over the {risk.compared} that had a score then."
         )
         yield from _movers(report.risk.companies)
     elif risk.mean is not None:
