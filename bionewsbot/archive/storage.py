@@ -108,13 +108,6 @@ class Storage:
             except FileExistsError as error:
                 raise ArchiveExists(f"{self.location}: {name} is there already") from error
 
-    def replace(self, name: str, content: bytes) -> None:
-        """Write a small file whole, in the place of the one that is there."""
-        folder = name.rpartition("/")[0]
-        with self.writing(folder) as (temporary, file):
-            file.write(content)
-        self.rename(temporary, name)
-
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is fine."""
         with self._told("remove", name):

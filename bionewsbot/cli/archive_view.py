@@ -19,8 +19,8 @@ def print_json(value: object) -> None:
 
 
 def as_dict(part: Part) -> dict[str, Any]:
-    """Return a part as JSON shows it: its name and its manifest."""
-    return {"part": part.name, **part.model_dump(mode="json")}
+    """Return a part as JSON shows it: its name, its manifest and its state."""
+    return {"part": part.name, **part.model_dump(mode="json"), "state": part.state}
 
 
 def print_list(parts: Sequence[Part], location: str) -> None:

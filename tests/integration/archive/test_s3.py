@@ -74,7 +74,9 @@ def test_records_move_to_the_store_and_back(bucket: str) -> None:
     for part in parts:
         restore(client, archive, part, still_mine=mine)
     assert shelf.records == everything
-    assert {name.rpartition(".")[2] for name in storage.names("insights")} == {"json"}
+    left = {name.rpartition(".")[2] for name in storage.names("insights")}
+    assert left == {"json", "kept", "restoring", "restored"}
+    assert {part.state for part in archive.parts("insights")} == {"restored"}
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket: str) -> None:
