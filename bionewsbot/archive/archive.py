@@ -69,15 +69,10 @@ class Archive:
     ) -> Part | None:
         """Write a part of all these records, and return it; None where there are none.
 
-        It is read back before it counts. What replaces a part is written once: where it is there,
-        it is returned. Raises ArchiveExists where another writer took its number meanwhile: what
-        that one wrote may hold the same records, so begin anew.
+        It is read back before it counts. Raises ArchiveExists where another writer took its number
+        meanwhile: what it wrote may hold the same records, so begin anew.
         """
         number = self._next_number(collection)
-        # After the number, which whoever writes the same meanwhile takes.
-        for part in self.parts(collection) if replaces is not None else ():
-            if part.replaces == replaces:
-                return part
         with self._storage.writing(collection) as (temporary, file):
             written = _Digest(file)
             count, oldest, newest = _write_lines(written, records, TIME_FIELDS[collection])
