@@ -151,6 +151,10 @@ def _put_back(
 def _keep_conflicts(
     archive: Archive, part: Part, conflicts: dict[str, Conflict], now: datetime
 ) -> Part | None:
+    # A restore that died between these two steps has written it already.
+    for other in archive.parts(part.collection):
+        if other.replaces == part.number:
+            return other
     return archive.write(
         part.collection,
         (record for record in archive.records(part) if record["id"] in conflicts),
