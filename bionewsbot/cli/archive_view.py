@@ -75,6 +75,14 @@ def print_restored(answers: Sequence[tuple[Part, Restored | None]]) -> None:
             click.echo(f"  stays archived: {conflict.id}: {conflict.reason}", err=True)
         if answer.kept_in:
             click.echo(f"  what stays is in {answer.kept_in.name} now")
+    jobs = {
+        "report_archival" if part.collection == "reports" else "data_cleanup" for part, _ in answers
+    }
+    for job in sorted(jobs):
+        click.echo(
+            f"The next {job} archives them again. To look at them for longer, first type:\n"
+            f"  celery -A bionewsbot redbeat disable {job}"
+        )
 
 
 def _time(moment: datetime) -> str:

@@ -59,7 +59,10 @@ def test_nothing_is_there_before_the_first_write(tmp_path: Path) -> None:
     ("number", "mend"),
     [
         (errno.ENOSPC, "No space left on device; free some space there"),
-        (errno.EACCES, "Permission denied; let this user write there, or set ARCHIVE_LOCATION"),
+        (
+            errno.EACCES,
+            "Permission denied; let this user or these keys write there, or set ARCHIVE_LOC",
+        ),
         (errno.EIO, "Input/output error; is ARCHIVE_LOCATION right, and reachable"),
     ],
 )
