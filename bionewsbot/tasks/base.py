@@ -108,7 +108,7 @@ class RunTask(CheckedTask):
     retry_policy: RetryPolicy | None = None
     """None: the one of the settings (RETRY_*)."""
     retry_budget: float | None = None
-    """Seconds, in the place of that policy's RETRY_BUDGET_SECONDS; `inf`: attempts alone bound it."""
+    """Seconds, instead of the settings' RETRY_BUDGET_SECONDS; `inf`: attempts alone bound it."""
     takes_slot = False
     """Whether it is one of the MAX_CONCURRENT_ANALYSIS that may run at a time."""
 

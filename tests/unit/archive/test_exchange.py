@@ -4,7 +4,7 @@ import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from support.archive_stage import COLLECTION, NOW, Stage, mine
 from support.shelves import BEGAN, Death, Fate, record
 
-from bionewsbot.api.client import BackendClient
 from bionewsbot.archive.archive import Archive
 from bionewsbot.archive.exchange import Moved, restore
 from bionewsbot.archive.parts import Part
@@ -21,7 +20,6 @@ from bionewsbot.errors import (
     ArchiveCorrupt,
     ArchiveExists,
     BackendRefused,
-    NotYet,
     RetryableError,
 )
 
