@@ -111,6 +111,8 @@ class RunTask(CheckedTask):
     Request = "bionewsbot.tasks.request:RunRequest"
     retry_policy: RetryPolicy | None = None
     """None: the one of the settings (RETRY_*)."""
+    retry_budget: float | None = None
+    """Seconds, instead of the settings' RETRY_BUDGET_SECONDS; `inf`: attempts alone bound it."""
     takes_slot = False
     """Whether it is one of the MAX_CONCURRENT_ANALYSIS that may run at a time."""
 
@@ -208,7 +210,7 @@ class RunTask(CheckedTask):
             error,
             attempt=failed_before + 1,
             elapsed=elapsed,
-            policy=self.retry_policy or default_policy(),
+            policy=self.retry_policy or default_policy(self.retry_budget),
             chance=random.random(),
         )
         said = f"{type(error).__name__}: {error}"
@@ -253,14 +255,14 @@ def message_of(request: Any) -> dict[str, Any]:
     return plain
 
 
-def default_policy() -> RetryPolicy:
-    """Return the retry policy of the settings."""
+def default_policy(budget: float | None = None) -> RetryPolicy:
+    """Return the retry policy of the settings, unless told otherwise with their budget."""
     settings = settings_module.current()
     return RetryPolicy(
         attempts=settings.retry_attempts,
         base=settings.retry_base_seconds,
         cap=settings.retry_cap_seconds,
-        budget=settings.retry_budget_seconds,
+        budget=settings.retry_budget_seconds if budget is None else budget,
     )
 
 
