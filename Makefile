@@ -15,6 +15,8 @@ COMPOSE := docker compose
 DRIVER := .venv/bin/python -m deploy.local
 BIN := $(TEST_ENVIRONMENT)/bin
 LOCAL_CODE := deploy/local
+# A file's tests run in one worker, in their order; the files with the longest tests come first.
+IN_PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 CHECKED := bionewsbot beat_schedule.py tests $(LOCAL_CODE) deploy/compose
 
 # An environment that is there makes and checks the others, unless PYTHON asks for another Python.
@@ -79,7 +81,7 @@ clean: down ## Stop everything; remove data, environments and caches; keep .env
 test: ## Install what tests need, lint, run all tests with coverage
 	@$(find_python); "$$python" $(LOCAL_CODE)/environments.py test $(TEST_ENVIRONMENT)
 	@$(MAKE) lint
-	@$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(IN_PARALLEL) --cov --cov-report= $(PYTEST_ARGS)
 	@$(BIN)/coverage report
 
 chaos: ## Play the whole fault matrix; kill beats, workers and Redis: nothing lost or doubled

@@ -18,7 +18,7 @@ import pytest
 import requests
 from redis import Redis
 from support.polling import wait_until
-from support.redis_server import free_port
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 

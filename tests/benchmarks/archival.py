@@ -27,7 +27,7 @@ sys.path[:0] = [str(HERE.parent)]
 
 from support.old_records import Depot, insight_at  # noqa: E402
 from support.polling import wait_until  # noqa: E402
-from support.redis_server import free_port  # noqa: E402
+from support.ports import free_port  # noqa: E402
 
 from bionewsbot.archive.exchange import hand_over, restore  # noqa: E402
 

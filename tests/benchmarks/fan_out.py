@@ -23,7 +23,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from support.polling import wait_until  # noqa: E402
-from support.redis_server import RedisServer, free_port  # noqa: E402
+from support.ports import free_port  # noqa: E402
+from support.redis_server import RedisServer  # noqa: E402
 
 LIMIT_SECONDS = 900
 """Longest wait for one measurement: far beyond any ideal asked for."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 from support.polling import PATIENCE, wait_until
-from support.redis_server import free_port
+from support.ports import free_port
 from support.stack import LEASE_SECONDS, Stack
 
 from bionewsbot.runs.ledger import Ledger

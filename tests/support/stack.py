@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 from support.polling import PATIENCE, wait_until
-from support.redis_server import RedisServer, free_port
+from support.ports import free_port
+from support.redis_server import RedisServer
 
 from bionewsbot.runs.ledger import Ledger
 from bionewsbot.runs.model import Item, Run

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from support.redis_server import free_port
+from support.ports import free_port
 
 T = TypeVar("T")
 

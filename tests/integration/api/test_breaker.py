@@ -10,7 +10,8 @@ from support.answers import analysis, problem
 from support.faulty_backend import FaultyBackend, Reply
 from support.ledgers import Clock
 from support.polling import PATIENCE, wait_until
-from support.redis_server import RedisServer, free_port
+from support.ports import free_port
+from support.redis_server import RedisServer
 
 from bionewsbot import settings as settings_module
 from bionewsbot.api.breaker import Breaker

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import requests
 from moto.server import ThreadedMotoServer
-from support.redis_server import free_port
+from support.ports import free_port
 from support.shelves import Fate, Shelf, record
 
 from bionewsbot.api.client import BackendClient

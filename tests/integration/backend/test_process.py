@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 from support.polling import wait_until
-from support.redis_server import free_port
+from support.ports import free_port
 from support.stack import Process
 
 COMMAND = ["-m", "bionewsbot.backend"]

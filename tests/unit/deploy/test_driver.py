@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.redis_server import free_port
+from support.ports import free_port
 
 from bionewsbot.errors import SettingsError
 from deploy.local import __main__ as driver

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from support.redis_server import free_port
+from support.ports import free_port
 
 from deploy.local import ports
 from deploy.local.errors import LocalError

@@ -105,7 +105,6 @@ def test_names(name: str) -> None:
         ({"schedule": rrule("YEARLY", dtstart=NOW, interval=1.5)}, "when it is due can't be said"),
         ({"schedule": OVER}, "its schedule never comes due"),
     ],
-    ids=str,
 )
 def test_each_rule(changes: dict[str, Any], problem: str) -> None:
     """It is the only problem, and its sentence says what is allowed."""
