@@ -22,6 +22,7 @@ from bionewsbot.notifications import posting, watch
 from bionewsbot.notifications.config import notifications
 from bionewsbot.runs import slots
 from bionewsbot.runs.reconciler import ReconcilerStep
+from bionewsbot.tasks.base import work_done
 
 
 def create_app() -> Celery:
@@ -44,6 +45,7 @@ def create_app() -> Celery:
     ReconcilerStep.chores = (slots.call_up, dead_letter_queue.sync, posting.post, watch.look)
     app.steps["worker"].update((ReconcilerStep, LeaseStep, ShutdownStep, BoundsStep))
     app.steps["consumer"].update((KeepStep, EventStep))
+    work_done.connect(transport.take_next)
     return app
 
 

@@ -130,7 +130,11 @@ class MaintenanceFailed(PermanentError):
 
 
 class ChannelFailed(RetryableError):
-    """A channel didn't take a notice; the message holds nothing of the channel's address."""
+    """A channel didn't take a notice now; the message holds nothing of the channel's address."""
+
+
+class ChannelRefused(PermanentError):
+    """A channel answered with a 3xx or 4xx that no retry mends; its address is wrong or revoked."""
 
 
 class ChannelUnknown(PermanentError):

@@ -22,5 +22,6 @@ pytest_plugins = [
     "support.six_jobs",
     "support.smtp_sink",
     "support.channels",
+    "support.services",
     "support.fault_stage",
 ]

@@ -243,11 +243,21 @@ class BackendClient:
             goes_on=True,
         )
 
-    def import_records(self, collection: str, records: Sequence[Mapping[str, Any]]) -> Imported:
-        """Put records back as they were, at most PAGE_SIZE; what is there is left as it is."""
-        path = f"{API}/import/{_step(collection)}"
-        body = json.dumps({"items": list(records)}).encode()
-        return self._transport.call("POST", path, read=read_as(Imported), body=body, goes_on=True)
+    def import_records(
+        self, collection: str, records: Sequence[Mapping[str, Any]], *, idempotency_key: str
+    ) -> Imported:
+        """Put records back as they were, at most PAGE_SIZE; what is there is left as it is.
+
+        A second call of the key puts nothing back; what has gone since is among the conflicts.
+        """
+        return self._transport.call(
+            "POST",
+            f"{API}/import/{_step(collection)}",
+            read=read_as(Imported),
+            body=json.dumps({"items": list(records)}).encode(),
+            idempotency_key=idempotency_key,
+            goes_on=True,
+        )
 
     def start_maintenance(
         self, kind: MaintenanceKind, *, tables: Sequence[str] | None, idempotency_key: str

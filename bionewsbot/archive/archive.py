@@ -4,14 +4,23 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from bionewsbot.archive.parts import MANIFEST, TIME_FIELDS, Part, State, read_part
+from bionewsbot.archive.parts import (
+    MANIFEST,
+    MARK,
+    STATES,
+    TIME_FIELDS,
+    Part,
+    State,
+    first_state,
+    read_part,
+)
 from bionewsbot.archive.storage import Storage
-from bionewsbot.errors import ArchiveCorrupt, PartUnknown
+from bionewsbot.errors import ArchiveCorrupt, ArchiveExists, PartUnknown
 
 Record = dict[str, Any]
 
@@ -36,15 +45,18 @@ class Archive:
 
     def parts(self, collection: str) -> list[Part]:
         """Return a collection's parts by their numbers. Raises ArchiveCorrupt."""
-        names = [name for name in self._storage.names(collection) if MANIFEST.fullmatch(name)]
-        return [self._read_manifest(f"{collection}/{name}") for name in names]
+        names = self._storage.names(collection)
+        there = frozenset(names)
+        numbers = [manifest[1] for name in names if (manifest := MANIFEST.fullmatch(name))]
+        return [self._read(collection, number, there) for number in numbers]
 
     def part(self, name: str) -> Part:
         """Return the part of this name. Raises PartUnknown, ArchiveCorrupt."""
         collection, _, number = name.partition("/")
-        if f"{number}.json" not in self._storage.names(collection):
+        there = self._storage.names(collection)
+        if f"{number}.json" not in there:
             raise PartUnknown(f"{self.location} holds no part {name}; see `archive list`")
-        return self._read_manifest(f"{name}.json")
+        return self._read(collection, number, there)
 
     def write(
         self,
@@ -54,7 +66,6 @@ class Archive:
         written_by: str,
         now: datetime,
         replaces: int | None = None,
-        state: State = "handing over",
     ) -> Part | None:
         """Write a part of all these records, and return it; None where there are none.
 
@@ -78,8 +89,8 @@ class Archive:
             sha256=written.sha256,
             written_at=now,
             written_by=written_by,
-            state=state,
             replaces=replaces,
+            state=first_state(replaces),
         )
         try:
             self._check(part, temporary)
@@ -91,10 +102,10 @@ class Archive:
         return part
 
     def mark(self, part: Part, state: State) -> Part:
-        """Put a part into another state."""
-        changed = part.model_copy(update={"state": state})
-        self._storage.replace(part.manifest_path, changed.to_json())
-        return changed
+        """Bring a part into a later state; one that is further stays there."""
+        with suppress(ArchiveExists):  # marked by an earlier call, so there is nothing to do
+            self._storage.create(part.mark_path(state), b"")
+        return part.model_copy(update={"state": state})
 
     def records(self, part: Part) -> Iterator[Record]:
         """Yield a part's records as they were archived. Raises ArchiveCorrupt, at its place."""
@@ -117,7 +128,7 @@ class Archive:
         left = [
             f"{collection}/{name}"
             for name in self._storage.names(collection)
-            if not MANIFEST.fullmatch(name) and name not in named
+            if not (MANIFEST.fullmatch(name) or MARK.fullmatch(name)) and name not in named
         ]
         old = [name for name in left if self._storage.modified(name) < before.timestamp()]
         for name in old:
@@ -128,8 +139,10 @@ class Archive:
         names = self._storage.names(collection)
         return max((int(name[:8]) for name in names if MANIFEST.fullmatch(name)), default=0) + 1
 
-    def _read_manifest(self, path: str) -> Part:
-        return read_part(self._storage.read(path), f"{self.location}/{path}")
+    def _read(self, collection: str, number: str, names: Container[str]) -> Part:
+        path = f"{collection}/{number}.json"
+        marks = [state for state in STATES if f"{number}.{state}" in names]
+        return read_part(self._storage.read(path), f"{self.location}/{path}", marks)
 
     def _check(self, part: Part, path: str) -> None:
         place = f"{self.location}/{path}"

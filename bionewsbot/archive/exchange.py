@@ -120,7 +120,7 @@ def restore(
     part = archive.mark(part, "restoring")
     conflicts: dict[str, Conflict] = {}
     for batch in batches(archive.records(part)):
-        conflicts |= _put_back(client, part.collection, batch, still_mine)
+        conflicts |= _put_back(client, part, batch, still_mine)
     still_mine()
     kept_in = _keep_conflicts(archive, part, conflicts, now()) if conflicts else None
     archive.give_up(part)
@@ -128,11 +128,13 @@ def restore(
 
 
 def _put_back(
-    client: BackendClient, collection: str, batch: list[Record], still_mine: StillMine
+    client: BackendClient, part: Part, batch: list[Record], still_mine: StillMine
 ) -> dict[str, Conflict]:
     still_mine()
     try:
-        answer = client.import_records(collection, batch)
+        answer = client.import_records(
+            part.collection, batch, idempotency_key=_key(part, "restore", batch)
+        )
     except BackendRefused as error:
         if error.status not in (404, 422):
             raise
@@ -141,7 +143,7 @@ def _put_back(
             return {batch[0]["id"]: Conflict(id=batch[0]["id"], reason=str(error))}
         middle = len(batch) // 2
         halves = (batch[:middle], batch[middle:])
-        first, second = (_put_back(client, collection, half, still_mine) for half in halves)
+        first, second = (_put_back(client, part, half, still_mine) for half in halves)
         return first | second
     return {conflict.id: conflict for conflict in answer.conflicts}
 
@@ -159,18 +161,17 @@ def _keep_conflicts(
         written_by=part.written_by,
         now=now,
         replaces=part.number,
-        state="kept",
     )
 
 
 def _delete(client: BackendClient, archive: Archive, part: Part, still_mine: StillMine) -> Moved:
     for batch in batches(archive.records(part)):
         still_mine()
-        ids = [record["id"] for record in batch]
-        # Under a key, so that a mover that was frozen before this call and comes to it after the
-        # part was restored deletes nothing.
-        digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
-        client.delete_exported(part.collection, ids, idempotency_key=f"{part.name}/{digest}")
+        client.delete_exported(
+            part.collection,
+            [record["id"] for record in batch],
+            idempotency_key=_key(part, "delete", batch),
+        )
     still_mine()
     archive.mark(part, "kept")
     logger.info(
@@ -178,6 +179,14 @@ def _delete(client: BackendClient, archive: Archive, part: Part, still_mine: Sti
         extra={"part": part.name, "records": part.records, "bytes": part.size},
     )
     return Moved(part.records, 1, part.size)
+
+
+def _key(part: Part, what: str, batch: list[Record]) -> str:
+    # A mover that was frozen before a call, and comes to it when others have gone on with the part,
+    # finds its key spent. The time tells the part from one of its name in another archive.
+    named = [part.written_at.isoformat(), *(record["id"] for record in batch)]
+    digest = hashlib.sha256("\n".join(named).encode()).hexdigest()[:32]
+    return f"{part.name}/{what}/{digest}"
 
 
 def _watched(records: Iterable[Record], still_mine: StillMine) -> Iterator[Record]:

@@ -1,7 +1,8 @@
 """A part: one object of archived records, and the manifest that says what is in it."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,8 +16,14 @@ MANIFEST = re.compile(r"([0-9]{8})\.json")
 
 State = Literal["handing over", "kept", "restoring", "restored"]
 """`handing over`: archived, and not all of it is deleted at the backend yet. `kept`: the archive
-alone has it. `restoring`: not all of it is back at the backend yet. `restored`: only this record
-of it is left here."""
+alone has it. `restoring`: not all of it is back at the backend yet. `restored`: only its manifest
+and marks are left here. A part goes through them in this order and never back."""
+
+STATES: tuple[State, ...] = get_args(State)
+
+MARK = re.compile(r"[0-9]{8}\.(kept|restoring|restored)")
+"""Name of an empty file that says how far a part is: the furthest one counts. Since a mark is only
+ever added, a mover that was frozen and comes to it late takes nothing back."""
 
 TIME_FIELDS = {
     "analyses": "scheduled_for",
@@ -28,7 +35,7 @@ TIME_FIELDS = {
 
 
 class Part(BaseModel):
-    """A part's manifest. It is there from the moment in which the part counts."""
+    """A part's manifest, which is there from the moment in which the part counts, and its state."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,9 +53,10 @@ class Part(BaseModel):
     written_at: AwareDatetime
     written_by: str
     """The run that archived it."""
-    state: State
     replaces: int | None = None
     """The number of the part of which this is what couldn't be restored."""
+    state: Annotated[State, Field(exclude=True)] = "handing over"
+    """As the marks beside the manifest have it."""
 
     @property
     def name(self) -> str:
@@ -60,6 +68,10 @@ class Part(BaseModel):
         """Where its manifest lies."""
         return f"{self.name}.json"
 
+    def mark_path(self, state: State) -> str:
+        """Where the mark of a state lies."""
+        return f"{self.name}.{state}"
+
     @property
     def object_path(self) -> str:
         """Where its records lie. The sum is in the name: no writer can replace another's object."""
@@ -70,13 +82,25 @@ class Part(BaseModel):
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
-def read_part(text: bytes, place: str) -> Part:
-    """Read a manifest. Raises ArchiveCorrupt, which names the place and the field."""
+def read_part(text: bytes, place: str, marks: Iterable[State]) -> Part:
+    """Read a manifest, beside which these marks lie.
+
+    Raises ArchiveCorrupt, which names the place and the field.
+    """
     try:
-        return Part.model_validate_json(text)
+        part = Part.model_validate_json(text)
     except ValidationError as error:
         first = problems(error)[0]
         where = f"{dotted(first.place)}: " if first.place else ""
         raise ArchiveCorrupt(
             f"{place}: {where}{first.text}; bring it back from a backup of the archive"
         ) from error
+    furthest = max((first_state(part.replaces), *marks), key=STATES.index)
+    return part.model_copy(update={"state": furthest})
+
+
+def first_state(replaces: int | None) -> State:
+    """Return the state of a part that has no mark yet."""
+    # What replaces another part holds what the backend has something else in the place of: nothing
+    # is to be deleted there by its ids.
+    return "handing over" if replaces is None else "kept"

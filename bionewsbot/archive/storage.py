@@ -12,11 +12,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from bionewsbot.errors import ArchiveExists, ArchiveUnavailable
 
+_LET = "let this user or these keys write there, or set ARCHIVE_LOCATION"
 _MENDS = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
-    errno.EACCES: "let this user write there, or set ARCHIVE_LOCATION",
-    errno.EPERM: "let this user write there, or set ARCHIVE_LOCATION",
+    errno.EACCES: _LET,
+    errno.EPERM: _LET,
     errno.EROFS: "mount it for writing, or set ARCHIVE_LOCATION",
 }
 _LOOK = "is ARCHIVE_LOCATION right, and reachable?"
@@ -108,13 +109,6 @@ class Storage:
             except FileExistsError as error:
                 raise ArchiveExists(f"{self.location}: {name} is there already") from error
 
-    def replace(self, name: str, content: bytes) -> None:
-        """Write a small file whole, in the place of the one that is there."""
-        folder = name.rpartition("/")[0]
-        with self.writing(folder) as (temporary, file):
-            file.write(content)
-        self.rename(temporary, name)
-
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is fine."""
         with self._told("remove", name):
@@ -165,7 +159,9 @@ class Storage:
         except Exception as error:
             if not _is_the_stores(error):
                 raise
-            mend = _MENDS.get(getattr(error, "errno", None) or 0, _LOOK)
+            # An object store's refusal has no number.
+            number = errno.EACCES if isinstance(error, PermissionError) else None
+            mend = _MENDS.get(getattr(error, "errno", None) or number or 0, _LOOK)
             said = getattr(error, "strerror", None) or str(error)
             raise ArchiveUnavailable(f"can't {verb} {place}: {said}; {mend}") from error
 

@@ -129,8 +129,8 @@ def restore(
 ) -> None:
     """Put whole parts back into the database, as they were, and take them out of the archive.
 
-    The next cleanup archives them again, unless CLEANUP_RETENTION_DAYS (of reports:
-    REPORT_RETENTION_DAYS) is raised first. What has another record in its place stays archived.
+    The next data_cleanup (of reports: report_archival) archives them again, unless it is disabled
+    first. What has another record in its place stays archived.
 
     Exit code: 0 all restored, 3 some records stayed archived.
 

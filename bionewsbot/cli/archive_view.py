@@ -19,8 +19,8 @@ def print_json(value: object) -> None:
 
 
 def as_dict(part: Part) -> dict[str, Any]:
-    """Return a part as JSON shows it: its name and its manifest."""
-    return {"part": part.name, **part.model_dump(mode="json")}
+    """Return a part as JSON shows it: its name, its manifest and its state."""
+    return {"part": part.name, **part.model_dump(mode="json"), "state": part.state}
 
 
 def print_list(parts: Sequence[Part], location: str) -> None:
@@ -75,6 +75,14 @@ def print_restored(answers: Sequence[tuple[Part, Restored | None]]) -> None:
             click.echo(f"  stays archived: {conflict.id}: {conflict.reason}", err=True)
         if answer.kept_in:
             click.echo(f"  what stays is in {answer.kept_in.name} now")
+    jobs = {
+        "report_archival" if part.collection == "reports" else "data_cleanup" for part, _ in answers
+    }
+    for job in sorted(jobs):
+        click.echo(
+            f"The next {job} archives them again. To look at them for longer, first type:\n"
+            f"  celery -A bionewsbot redbeat disable {job}"
+        )
 
 
 def _time(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from bionewsbot.cli.options import as_json
 
 if TYPE_CHECKING:
     from bionewsbot.notifications.channels import Channel
-    from bionewsbot.notifications.config import Rule
+    from bionewsbot.notifications.config import Notifications, Rule
 
 
 @click.group()
@@ -56,6 +56,8 @@ def list_(json_output: bool) -> None:
 def test(name: str | None, json_output: bool) -> None:
     """Send a notice by each channel, at once and without retries, and say what came of it.
 
+    Warns of companies in the rules that the backend doesn't have.
+
     Exit code: 0 all were sent, 1 some failed, 2 the file is wrong or has no channel.
 
     \b
@@ -71,27 +73,49 @@ def test(name: str | None, json_output: bool) -> None:
         raise CommandMisconfigured(f"There are no channels in {_path()}")
     channels = [found.channel(name)] if name is not None else list(found.channels.values())
     outcomes = [_try(channel) for channel in channels]
+    warnings = _strangers(found)
     if json_output:
-        print_json({"channels": outcomes})
+        print_json({"channels": outcomes, "warnings": warnings})
     else:
         for outcome in outcomes:
             click.echo(f"{outcome['channel']}: {outcome['error'] or 'sent'}")
+        for warning in warnings:
+            click.echo(f"Warning: {warning}", err=True)
     if any(outcome["error"] for outcome in outcomes):
         raise SystemExit(CommandFailed.exit_code)
 
 
 def _try(channel: "Channel") -> dict[str, Any]:
     from bionewsbot.cli.who import who_i_am
-    from bionewsbot.errors import ChannelFailed
+    from bionewsbot.errors import ChannelFailed, ChannelRefused
     from bionewsbot.notifications.notices import Notice
 
     said = f"{who_i_am()} tries channel {channel.name!r}. Nothing has happened."
     error: str | None = None
     try:
         channel.send(Notice("test", "test", "BioNewsBot: a test", said))
-    except ChannelFailed as problem:
+    except (ChannelFailed, ChannelRefused) as problem:
         error = str(problem)
     return {"channel": channel.name, "sent": error is None, "error": error}
+
+
+def _strangers(found: "Notifications") -> list[str]:
+    from bionewsbot import settings as settings_module
+    from bionewsbot.api.client import BackendClient
+    from bionewsbot.companies import COMPANIES_FILE, load_companies
+    from bionewsbot.errors import BioNewsBotError, CollectionMissing
+
+    if not any(rule.companies for rule in found.rules):
+        return []
+    settings = settings_module.current()
+    try:
+        with BackendClient.from_settings(settings, guarded=False) as client:
+            known = {company.id for company in client.companies(status=None)}
+    except CollectionMissing:
+        known = {company.id for company in load_companies(settings.config_dir / COMPANIES_FILE)}
+    except BioNewsBotError as error:
+        return [f"whether the rules' companies exist is not known: {error}"]
+    return found.strangers(known)
 
 
 def _told(rule: "Rule") -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bionewsbot.cli.errors import CommandFailed, reports_errors
+from bionewsbot.cli.errors import reports_errors
+from bionewsbot.cli.files import write_file
 from bionewsbot.cli.options import as_json
 from bionewsbot.cli.redbeat_edit import COMMANDS
 
@@ -267,20 +268,12 @@ def export(ctx: click.Context, output: str | None, json_output: bool) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        _write(output, text)
+        write_file(output, text)
     left = [line for line in lines if line.broken]
     for line in left:
         click.echo(view.printable(f"Left out: {line.name}: {line.broken}"), err=True)
     if left:
         raise SystemExit(EXIT_FOUND)
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise CommandFailed(f"{path}: {error.strerror}") from error
 
 
 @redbeat.command()

@@ -5,19 +5,36 @@ from typing import TYPE_CHECKING
 import click
 
 from bionewsbot.cli.errors import reports_errors
+from bionewsbot.cli.files import write_file
 from bionewsbot.cli.options import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bionewsbot.api.models import Report as StoredReport
 
 LATEST = "latest"
+
+HOW_TO_MAKE_ONE = "Make one: celery -A bionewsbot runs start weekly_comprehensive_report --wait"
+
+
+def _week(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from bionewsbot.reports.period import Week
+
+    try:
+        return value if value == LATEST else Week.parse(value).name
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, nor `{LATEST}`", ctx, param) from error
+
+
+period_argument = click.argument("period", default=LATEST, callback=_week)
 
 
 @click.group()
 def reports() -> None:
     """Weekly reports: list, show and render them.
 
-    PERIOD is an ISO week such as 2026-W48, or `latest`, the one that was written last.
+    PERIOD is an ISO week such as 2026-W48, or `latest`, the last week that has a report.
 
     \b
     Examples:
@@ -32,18 +49,20 @@ def reports() -> None:
 @as_json
 @reports_errors
 def list_(limit: int, json_output: bool) -> None:
-    """List reports, the one written last first."""
+    """List reports, the last week first."""
     from bionewsbot.cli import reports_view
 
-    rows = [reports_view.row(stored) for stored in _stored(limit)]
+    rows = sorted(map(reports_view.row, _stored()), key=lambda row: row["period"], reverse=True)
     if json_output:
-        reports_view.print_json(rows)
+        reports_view.print_json(rows[:limit])
+    elif rows:
+        reports_view.print_list(rows[:limit])
     else:
-        reports_view.print_list(rows)
+        click.echo(f"No reports yet. {HOW_TO_MAKE_ONE}")
 
 
 @reports.command()
-@click.argument("period", default=LATEST)
+@period_argument
 @as_json
 @reports_errors
 def show(period: str, json_output: bool) -> None:
@@ -58,7 +77,7 @@ def show(period: str, json_output: bool) -> None:
 
 
 @reports.command()
-@click.argument("period", default=LATEST)
+@period_argument
 @click.option(
     "-f",
     "--format",
@@ -76,33 +95,35 @@ def render(period: str, form: str, output: str | None) -> None:
     from bionewsbot.cli import reports_view
 
     text = reports_view.render(_find(period), form)
-    with click.open_file(output or "-", "w", encoding="utf-8") as file:
-        file.write(text)
-    if output:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_file(output, text)
         click.echo(f"Wrote {output}", err=True)
 
 
-def _stored(limit: int) -> "list[StoredReport]":
-    from itertools import islice
-
-    from bionewsbot import settings as settings_module
-    from bionewsbot.api.client import BackendClient
-
-    settings = settings_module.current()
-    with BackendClient.from_settings(settings, guarded=False) as client:
-        return list(islice(client.reports(type="weekly"), limit))
-
-
 def _find(period: str) -> "StoredReport":
-    from bionewsbot import settings as settings_module
-    from bionewsbot.api.client import BackendClient
     from bionewsbot.errors import ReportUnknown
 
+    if period == LATEST:
+        newest = max(_stored(), key=lambda stored: stored.period, default=None)
+        if newest is not None:
+            return newest
+        raise ReportUnknown(f"The backend has no weekly report yet. {HOW_TO_MAKE_ONE}")
+    for stored in _stored():
+        if stored.period == period:
+            return stored
+    raise ReportUnknown(
+        f"The backend has no weekly report {period}; `reports list` shows those it has, "
+        "`archive list` where older ones went"
+    )
+
+
+def _stored() -> "Iterator[StoredReport]":
+    """Yield the reports in no order of weeks: one may have been made long after its week."""
+    from bionewsbot import settings as settings_module
+    from bionewsbot.api.client import BackendClient
+
     settings = settings_module.current()
     with BackendClient.from_settings(settings, guarded=False) as client:
-        for stored in client.reports(type="weekly"):
-            if period in (LATEST, stored.period):
-                return stored
-    raise ReportUnknown(
-        f"The backend has no weekly report {period}; `reports list` shows those it has"
-    )
+        yield from client.reports(type="weekly")

@@ -68,12 +68,6 @@ def print_json(value: Any) -> None:
 
 def print_list(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a table of reports."""
-    if not rows:
-        click.echo(
-            "No reports yet. Make one: "
-            "celery -A bionewsbot runs start weekly_comprehensive_report --wait"
-        )
-        return
     table = Table(box=None, header_style="bold")
     numbers = ("companies", "gaps", "insights", "alerts")
     for column in ("PERIOD", "WRITTEN", *(name.upper() for name in numbers), "RISK", "CHANGE"):
@@ -102,16 +96,17 @@ def print_report(report: Report) -> None:
     if report.summary.read_first:
         say("[bold]Read first[/bold]")
     for position, one in enumerate(report.summary.read_first, 1):
-        headline = escape(words.headline(one))
+        headline = escape(words.headline(one.story.title, one.name))
         say(f"  {position}. {escape(one.name)}: {headline} ({escape(one.why)})")
         if one.story.url:
             say(f"     {escape(one.story.url)}")
     if report.portfolio.gaps:
         say("[bold]Missing from this report[/bold]")
-    for gap in report.portfolio.gaps:
+    for gap in report.portfolio.gaps[: words.MOST_GAPS]:
         say(f"  {escape(gap.name)}: {escape(gap.reason)}")
+    if more := words.left_out(report.portfolio.gaps, words.MOST_GAPS):
+        say(f"  {more}")
     if report.recommendations:
         say("[bold]Recommendations[/bold]")
     for each in report.recommendations:
-        about = f" ({', '.join(each.companies)})" if each.companies else ""
-        say(f"  - {escape(each.text + about)}")
+        say(f"  - {escape(each.text + words.about(each))} Rule: {each.rule}")

@@ -1,11 +1,16 @@
-"""kombu's Redis transports with one client for each channel.
+"""kombu's Redis transports, with less between two tasks (docs/delivery.md, "What a message costs").
 
 kombu 5.7 makes a new redis.Redis for every command that it sends, on the same pool of connections.
-That takes longer than most commands: a fifth of a busy worker's time (docs/benchmarks.md).
+That takes longer than most commands; here a channel has one client.
+
+And a worker's thread waits from the end of one task until kombu has acknowledged its message and
+taken the next. Here kombu takes the next one while the ledger records the end of the last.
 """
 
 from typing import Any
 
+from celery.worker import state
+from kombu.asynchronous import get_event_loop
 from kombu.transport import TRANSPORT_ALIASES, redis
 
 
@@ -25,12 +30,34 @@ class OneClient:
         return self._one
 
 
+class QoS(redis.QoS):
+    """What a channel has taken: a message whose work is done doesn't count against its limit."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._ending: set[str] = set()
+
+    def end(self, tag: str) -> None:
+        """Take the work of the message with this delivery tag as done."""
+        self._ending.add(tag)
+
+    def can_consume(self) -> bool:
+        """Return whether one more may be taken."""
+        self._ending &= self._delivered.keys()
+        held = len(self._delivered.keys() - self._dirty - self._ending)
+        return not self.prefetch_count or held < self.prefetch_count
+
+
 class Channel(OneClient, redis.Channel):
     """A channel of a Redis server."""
+
+    QoS = QoS
 
 
 class SentinelChannel(OneClient, redis.SentinelChannel):
     """A channel of the server that Sentinel names."""
+
+    QoS = QoS
 
 
 class Transport(redis.Transport):
@@ -50,3 +77,18 @@ def register() -> None:
     single = f"{__name__}:Transport"
     sentinel = f"{__name__}:SentinelTransport"
     TRANSPORT_ALIASES.update(redis=single, rediss=single, sentinel=sentinel)
+
+
+def take_next(task_id: str, **_: Any) -> None:
+    """Have the event loop take the next message: the work of this task is done.
+
+    Its thread is free as soon as its end is on record. A child process has no event loop of its
+    own and does nothing.
+    """
+    request, loop = state.requests.get(task_id), get_event_loop()
+    if request is not None and loop is not None:
+        loop.call_soon(_end, request.message)
+
+
+def _end(message: Any) -> None:
+    message.channel.qos.end(message.delivery_tag)

@@ -1,6 +1,7 @@
 """`notifications.yaml`: the channels, and the rules that say who is told of what."""
 
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -73,6 +74,17 @@ class Notifications:
             raise ChannelUnknown(f"{NOTIFICATIONS_FILE} has no channel {name!r}; it has {known}")
         return self.channels[name]
 
+    def strangers(self, known: Collection[str]) -> list[str]:
+        """Say which companies the rules name that aren't among the `known` ids."""
+        return [
+            f"rule {number}: there is no company {one!r}"
+            + (f": is it {close[0]!r}?" if close else "")
+            for number, rule in enumerate(self.rules, 1)
+            for one in rule.companies
+            if one not in known
+            for close in [get_close_matches(one, known, n=1)]
+        ]
+
     def ways(self, notice: Notice) -> tuple[str, ...]:
         """Return the names of the channels that a notice is sent by, each once."""
         named = (name for rule in self.rules if rule.takes(notice) for name in rule.channels)
@@ -124,7 +136,7 @@ def _channel(file: YamlFile, name: str, entry: Any) -> Channel | None:
         return None
     address = _address(file, (*place, "url_env"), label, read.url_env)
     try:
-        return Channel(name, address) if address else None
+        return Channel(name, address, read.url_env) if address else None
     except ValueError as error:
         file.refuse((*place, "url_env"), f"{label}: what {read.url_env} holds is {error}")
         return None

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from bionewsbot.api.models import NewAlert, Severity
 from bionewsbot.api.shared_circuit import Change
 from bionewsbot.dead_letters.letters import Letter
-from bionewsbot.runs.model import Run
+from bionewsbot.runs.model import Run, format_time
 
 Event = Literal[
     "alert",
@@ -78,21 +78,48 @@ def of_report(name: str, summary: str) -> Notice:
     return Notice(f"report_ready/{name}", "report_ready", f"Report {name} is ready", summary)
 
 
+_ENDS: Mapping[str, Event] = {
+    "failed": "run_failed",
+    "partial": "run_partial",
+    "missed": "occurrence_missed",
+}
+"""The ends of a run that people are told of."""
+
+
+def id_of_end(run: Run) -> str:
+    """Return the id of a run's end, which is one of those that people are told of."""
+    # A run that is replayed can end a second time.
+    return f"{_ENDS[run.status]}/{run.run_id}/{run.ended_at}"
+
+
 def of_run(run: Run) -> Notice | None:
-    """Tell of a run that ended as missed, failed or partial; None for any other end."""
-    how = {"failed": "run_failed", "partial": "run_partial", "missed": "occurrence_missed"}
-    event: Any = how.get(run.status)
-    if event is None:
-        return None
+    """Tell of a run that ended as failed or partial; None for any other end."""
+    return _of_end(run) if run.status in ("failed", "partial") else None
+
+
+def of_missed(runs: Sequence[Run]) -> Notice:
+    """Tell of an entry's missed occurrences, given in their order, under the id of the first."""
+    if len(runs) == 1:
+        return _of_end(runs[0])
+    first, last = (format_time(run.scheduled_for) for run in (runs[0], runs[-1]))
+    return Notice(
+        id=id_of_end(runs[0]),
+        event="occurrence_missed",
+        title=f"{runs[0].entry}: {len(runs)} occurrences missed",
+        body=f"the first {first}, the last {last}\n{runs[-1].reason}\n"
+        f"celery -A bionewsbot runs list --entry {runs[0].entry}",
+    )
+
+
+def _of_end(run: Run) -> Notice:
     lines = [
         run.reason,
         f"{run.failed} of {run.targets} targets failed" if run.targets else None,
         f"celery -A bionewsbot runs show {run.run_id}",
     ]
-    # A run that is replayed can end a second time.
     return Notice(
-        id=f"{event}/{run.run_id}/{run.ended_at}",
-        event=event,
+        id=id_of_end(run),
+        event=_ENDS[run.status],
         title=f"{run.run_id}: {run.status}",
         body="\n".join(line for line in lines if line),
     )

@@ -10,7 +10,8 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 
 local operations = {}
 
--- Notices that were not told before wait; what was looked at up to `seen` is noted with them.
+-- Notices that were not told before wait. What they cover, and up to when was looked (`seen`), is
+-- noted with them.
 function operations.put()
   local new, dropped = 0, 0
   for _, notice in ipairs(arg.notices) do
@@ -23,6 +24,9 @@ function operations.put()
         dropped = dropped + 1
       end
     end
+  end
+  for _, id in ipairs(arg.covered) do
+    redis.call('ZADD', told, now, id)
   end
   redis.call('ZREMRANGEBYSCORE', told, '-inf', now - arg.keep)
   redis.call('ZREMRANGEBYRANK', told, 0, -(arg.most_told + 1))

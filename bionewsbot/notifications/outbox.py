@@ -55,20 +55,30 @@ class Outbox:
         source = files(__package__).joinpath("outbox.lua").read_text(encoding="utf-8")
         self._script = redis.register_script(source)
 
-    def put(self, notices: Sequence[Notice], *, seen: float | None = None) -> int:
+    def put(
+        self, notices: Sequence[Notice], *, covered: Sequence[str] = (), seen: float | None = None
+    ) -> int:
         """Let notices of events wait that were not told before; returns how many.
 
-        In the same step it is noted that the records were `seen` up to that time (epoch seconds).
+        In the same step it is noted that the events `covered`, by their ids, are told with them,
+        and that the records were `seen` up to that time (epoch seconds).
         """
         rows = [{"id": one.id, "text": json.dumps(one.as_dict())} for one in notices]
         limits = {"most_waiting": MOST_WAITING, "most_told": MOST_TOLD}
         time = {} if seen is None else {"seen": repr(seen)}
-        new, dropped = self._call("put", notices=rows, **limits, **time)
+        new, dropped = self._call("put", notices=rows, covered=covered, **limits, **time)
         if dropped:
             logger.error("notices_dropped", extra={"notices": dropped, "waiting": MOST_WAITING})
         if new:
             logger.info("notices_wait", extra={"notices": new})
         return int(new)
+
+    def untold(self, ids: Sequence[str]) -> set[str]:
+        """Return those of some events, by their ids, that were not told."""
+        if not ids:
+            return set()
+        scores = self._redis.zmscore(TOLD, list(ids))
+        return {one for one, score in zip(ids, scores, strict=True) if score is None}
 
     def seen(self) -> float | None:
         """Return up to when the records were looked at; None: never."""

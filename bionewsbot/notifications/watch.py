@@ -3,8 +3,9 @@
 Whoever fails a run or opens the circuit need not tell of it, and can't die in between.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 
 from celery import Celery
 
@@ -13,9 +14,18 @@ from bionewsbot.api.shared_circuit import SharedCircuit
 from bionewsbot.celeryconfig import connect_redis
 from bionewsbot.dead_letters.letters import DEAD, Letters
 from bionewsbot.notifications.config import notifications
-from bionewsbot.notifications.notices import ENTRY, Notice, of_letters, of_opening, of_run
+from bionewsbot.notifications.notices import (
+    ENTRY,
+    Notice,
+    id_of_end,
+    of_letters,
+    of_missed,
+    of_opening,
+    of_run,
+)
 from bionewsbot.notifications.outbox import outbox
 from bionewsbot.runs.ledger import Ledger
+from bionewsbot.runs.model import Run
 
 OVERLAP_SECONDS = 10.0
 """What two looks have in common, so that a clock that is set back by less loses nothing; what was
@@ -41,22 +51,29 @@ def look(app: Celery, ledger: Ledger) -> int:
         # Of what was before nobody asked to be told.
         return outbox().put((), seen=now)
     since = max(seen - OVERLAP_SECONDS, now - LATEST_SECONDS)
-    happened = [notice for notice in _since(ledger, since) if wanted.ways(notice)]
-    return outbox().put(happened, seen=now)
+    # A notice that can't be sent leaves a dead letter; its run's end says no more.
+    ended = ledger.ended_since(since) if wanted.events & _RUNS else []
+    ended = [run for run in ended if run.entry != ENTRY]
+    missed = _missed(ended) if "occurrence_missed" in wanted.events else []
+    happened = [
+        *(notice for run in ended if (notice := of_run(run)) is not None),
+        *(of_missed(runs) for runs in missed),
+        *(_letters_since(since) if "dead_letters" in wanted.events else ()),
+        *(_openings_since(since) if "breaker_open" in wanted.events else ()),
+    ]
+    return outbox().put(
+        [notice for notice in happened if wanted.ways(notice)],
+        covered=[id_of_end(run) for runs in missed for run in runs],
+        seen=now,
+    )
 
 
-def _since(ledger: Ledger, moment: float) -> Iterator[Notice]:
-    events = notifications().events
-    if events & _RUNS:
-        for run in ledger.ended_since(moment):
-            # A notice that can't be sent leaves a dead letter; its run's end says no more.
-            notice = of_run(run) if run.entry != ENTRY else None
-            if notice is not None:
-                yield notice
-    if "dead_letters" in events:
-        yield from _letters_since(moment)
-    if "breaker_open" in events:
-        yield from _openings_since(moment)
+def _missed(ended: Iterable[Run]) -> list[list[Run]]:
+    """Return the missed occurrences that were not told, those of an entry together."""
+    missed = {id_of_end(run): run for run in ended if run.status == "missed"}
+    new = [missed[one] for one in outbox().untold(list(missed))]
+    new.sort(key=lambda run: (run.entry, run.scheduled_for))
+    return [list(runs) for _, runs in groupby(new, key=lambda run: run.entry)]
 
 
 def _letters_since(moment: float) -> Iterator[Notice]:

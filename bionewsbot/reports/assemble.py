@@ -19,6 +19,7 @@ from bionewsbot.reports.model import (
     DateAhead,
     Gap,
     Insights,
+    OpenBefore,
     Period,
     Portfolio,
     PortfolioRisk,
@@ -32,6 +33,7 @@ from bionewsbot.reports.model import (
 )
 from bionewsbot.reports.period import Week
 from bionewsbot.reports.section import count_of
+from bionewsbot.reports.words import companies, count, signed
 
 BOUNDS = (20.0, 40.0, 60.0, 80.0)
 """Between the bands of the distribution: fifths of the reference backend's scale, 0 to 100."""
@@ -49,7 +51,7 @@ def assemble(week: Week, sections: Iterable[Section], gaps: Iterable[Gap]) -> Re
     known = sorted(sections, key=lambda one: one.company_id)
     missing = tuple(sorted(gaps, key=lambda gap: gap.company_id))
     report = Report(
-        period=Period(name=week.name, start=week.start, end=week.end),
+        period=Period(name=week.name, timezone=week.timezone, start=week.start, end=week.end),
         portfolio=Portfolio(companies=len(known) + len(missing), gathered=len(known), gaps=missing),
         summary=Summary(changes=(), read_first=rules.read_first(_news(known))),
         insights=_insights(known),
@@ -107,6 +109,18 @@ def _alerts(sections: Sequence[Section]) -> Alerts:
                 stories=section.alerts,
             )
             for section in sections
+        ),
+        open_before=OpenBefore(
+            total=sum(section.open_before for section in sections),
+            companies=_by_weight(
+                CompanyStories(
+                    company_id=section.company_id,
+                    name=section.name,
+                    total=section.open_before,
+                    stories=section.alerts_before,
+                )
+                for section in sections
+            ),
         ),
     )
 
@@ -207,43 +221,42 @@ def _changes(report: Report) -> Iterable[str]:
     yield _told(report.insights.by_type, report.insights.total, report)
     if report.alerts.total:
         states = ", ".join(f"{n} {state}" for state, n in report.alerts.by_state.items() if n)
-        yield f"{_count(report.alerts.total, 'alert')}: {states}."
+        yield f"{count(report.alerts.total, 'alert')}: {states}."
     else:
         yield "No alert."
+    if before := report.alerts.open_before.total:
+        yield f"{count(before, 'alert is', 'alerts are')} still open from before."
     if risk.change is not None:
         yield (
-            f"Mean risk {risk.mean:g} over {risk.scored} companies; {risk.change:+g} against the "
-            f"week before over the {risk.compared} that had a score then."
+            f"Mean risk {risk.mean:g} over {companies(risk.scored)}; {signed(risk.change)} against "
+            f"the week before over the {risk.compared} that had a score then."
         )
         yield from _movers(report.risk.companies)
     elif risk.mean is not None:
-        yield f"Mean risk {risk.mean:g} over {risk.scored} companies; no score the week before."
+        yield f"Mean risk {risk.mean:g} over {companies(risk.scored)}; no score the week before."
     if report.sources_failed:
         names = ", ".join(one.name for one in report.sources_failed)
         yield f"Sources failed during the week: {names}. Silence of theirs is no calm."
     if portfolio.gaps:
-        yield f"{len(portfolio.gaps)} of {portfolio.companies} companies are missing here."
+        missing = count(len(portfolio.gaps), "company is", "companies are")
+        yield f"{missing} missing here, of {portfolio.companies}."
 
 
 def _told(by_type: Sequence[TypeCount], total: int, report: Report) -> str:
     if not total:
-        return f"No insight about any of {report.portfolio.gathered} companies."
+        return f"No insight about any of {companies(report.portfolio.gathered)}."
     counts = Counter({one: sum(t.by_severity.get(one, 0) for t in by_type) for one in SEVERITIES})
     severities = ", ".join(f"{counts[one]} {one}" for one in SEVERITIES if counts[one])
     return (
-        f"{_count(total, 'insight')} about {report.activity.with_insights} of "
-        f"{report.portfolio.gathered} companies: {severities}."
+        f"{count(total, 'insight')} about {report.activity.with_insights} of "
+        f"{companies(report.portfolio.gathered)}: {severities}."
     )
 
 
-def _movers(companies: Sequence[CompanyRisk]) -> Iterable[str]:
+def _movers(changed: Sequence[CompanyRisk]) -> Iterable[str]:
     # They come by the size of their change.
     for word, sign in (("up", 1), ("down", -1)):
-        moved = [one for one in companies if (one.risk.change or 0.0) * sign > 0]
+        moved = [one for one in changed if (one.risk.change or 0.0) * sign > 0]
         if moved:
             named = ", ".join(f"{one.name} {one.risk.change:+g}" for one in moved[:NAMED_MOVERS])
-            yield f"Risk {word} for {_count(len(moved), 'company', 'companies')}: {named}."
-
-
-def _count(number: int, one: str, more: str | None = None) -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
+            yield f"Risk {word} for {companies(len(moved))}: {named}."

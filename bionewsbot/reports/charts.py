@@ -36,7 +36,7 @@ COLOURS: dict[Severity, str] = {
 NOW, BEFORE = "#1d4e89", "#9db4c8"
 UP, DOWN = "#b3261e", "#1b6e4b"
 
-_LABEL = 24
+_LABEL = 20
 """Characters of a name on an axis."""
 
 
@@ -108,6 +108,8 @@ def _chart(kind: Any, name: str, colours: Sequence[str], *, horizontal: bool = F
         legend_at_bottom_columns=2,
         truncate_legend=-1,
         max_scale=8,
+        # Whole numbers on the scale: there is no half company.
+        order_min=0,
         legend_box_size=12,
         no_data_text="nothing to show",
         disable_xml_declaration=True,

@@ -14,7 +14,14 @@ STATES: tuple[AlertState, ...] = ("open", "acknowledged", "closed")
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # For the schema: the docstrings of fields are what it says of them, and a field that is always
+    # written is one that a reader may count on.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Story(_Model):
@@ -38,8 +45,11 @@ class Driver(_Model):
 
     type: str
     points: float
-    """Above 0 it raised the risk; below 0 it lowered it, or is a reason that is gone."""
+    """Above 0 it raised the risk, below 0 it lowered it."""
+    gone: bool
+    """Whether it no longer counts: that it is gone is what moved the risk."""
     title: str | None
+    """None where no analysis of the week tells of it."""
     url: str | None
 
 
@@ -81,11 +91,11 @@ class DateAhead(_Model):
 class Analyses(_Model):
     """How many analyses of the week ended in which way."""
 
-    total: int = 0
-    succeeded: int = 0
-    partial: int = 0
+    total: int
+    succeeded: int
+    partial: int
     """A source failed in these."""
-    failed: int = 0
+    failed: int
 
 
 class TypeCount(_Model):
@@ -97,7 +107,8 @@ class TypeCount(_Model):
 
 
 class Section(_Model):
-    """What one company contributes. `stories`, `alerts` and `ahead` are its foremost ones."""
+    """What one company contributes. `stories`, `alerts`, `alerts_before` and `ahead` are its
+    foremost ones."""
 
     company_id: str
     name: str
@@ -106,6 +117,9 @@ class Section(_Model):
     stories: tuple[Story, ...]
     alerts_by_state: dict[AlertState, int]
     alerts: tuple[Story, ...]
+    open_before: int
+    """Alerts first stored before the week that are open, counted up to MAX_OPEN_BEFORE."""
+    alerts_before: tuple[Story, ...]
     risk: Risk | None
     analyses: Analyses
     sources_failed: tuple[SourceFailures, ...]
@@ -113,9 +127,11 @@ class Section(_Model):
 
 
 class Period(_Model):
-    """The ISO week that the report is about: `start` to `end`, UTC, `end` not included."""
+    """The ISO week that the report is about: `start` to `end`, `end` not included."""
 
     name: str
+    timezone: str
+    """IANA name of the zone on whose clocks it begins and ends."""
     start: Time
     end: Time
 
@@ -169,12 +185,21 @@ class Insights(_Model):
     companies: tuple[CompanyStories, ...]
 
 
+class OpenBefore(_Model):
+    """The alerts first stored before the week that were open when the report was made."""
+
+    total: int
+    """Counted up to 500 for each company."""
+    companies: tuple[CompanyStories, ...]
+
+
 class Alerts(_Model):
     """The alerts first stored in the week with their state when the report was made."""
 
     total: int
     by_state: dict[AlertState, int]
     companies: tuple[CompanyStories, ...]
+    open_before: OpenBefore
 
 
 class Band(_Model):
@@ -254,6 +279,8 @@ class Recommendation(_Model):
     text: str
     companies: tuple[str, ...]
     """Ids of the companies that it is about."""
+    more: int
+    """Companies beyond those that it is about, too."""
 
 
 class Report(_Model):

@@ -3,21 +3,9 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from bionewsbot.reports import words
 from bionewsbot.reports.charts import band_name
 from bionewsbot.reports.model import SEVERITIES, CompanyStories, Report, Story
-from bionewsbot.reports.words import (
-    MOST_COMPANIES,
-    day,
-    days,
-    driver,
-    headline,
-    left_out,
-    nothing_ahead,
-    number,
-    score,
-    signed,
-    title,
-)
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 _AT_THE_START = re.compile(r"^([#+\-=]|[0-9]+(?=[.)]))")
@@ -56,9 +44,9 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 
 def _head(report: Report) -> Iterator[str]:
-    yield f"# {title(report)}"
+    yield f"# {words.title(report)}"
     yield ""
-    yield f"{days(report)}, {report.portfolio.companies} active companies."
+    yield words.head(report)
     yield from _heading("Executive summary")
     for change in report.summary.changes:
         yield f"- {escape(change)}"
@@ -66,16 +54,22 @@ def _head(report: Report) -> Iterator[str]:
     yield "### Read first"
     yield ""
     for position, one in enumerate(report.summary.read_first, 1):
-        said = f"{escape(one.name)}: {_link(headline(one), one.story.url)}"
-        yield f"{position}. {said} ({escape(one.why)}; {day(one.story.occurred_at)})"
+        said = (
+            f"{escape(one.name)}: {_link(words.headline(one.story.title, one.name), one.story.url)}"
+        )
+        yield f"{position}. {said} ({escape(one.why)}; {words.day(one.story.occurred_at)})"
     if not report.summary.read_first:
         yield "Nothing: there was no insight in this week."
     if report.portfolio.gaps:
         yield ""
         yield "### Missing from this report"
         yield ""
-        rows = ([escape(gap.name), escape(gap.reason)] for gap in report.portfolio.gaps)
+        gaps = report.portfolio.gaps
+        rows = ([escape(gap.name), escape(gap.reason)] for gap in gaps[: words.MOST_GAPS])
         yield from _table(("Company", "Why"), rows)
+        if more := words.left_out(gaps, words.MOST_GAPS):
+            yield ""
+            yield more
 
 
 def _insights(report: Report) -> Iterator[str]:
@@ -98,13 +92,18 @@ def _insights(report: Report) -> Iterator[str]:
 
 def _alerts(report: Report) -> Iterator[str]:
     yield from _heading("Alerts")
-    if not report.alerts.total:
+    if report.alerts.total:
+        states = ", ".join(f"{count} {state}" for state, count in report.alerts.by_state.items())
+        yield f"{report.alerts.total}: {states}."
+        yield ""
+        yield from _stories(report.alerts.companies)
+    else:
         yield "None in this week."
-        return
-    states = ", ".join(f"{count} {state}" for state, count in report.alerts.by_state.items())
-    yield f"{report.alerts.total}: {states}."
-    yield ""
-    yield from _stories(report.alerts.companies)
+    if report.alerts.open_before.total:
+        yield ""
+        yield "### Still open from before this week"
+        yield ""
+        yield from _stories(report.alerts.open_before.companies)
 
 
 def _stories(companies: Sequence[CompanyStories]) -> Iterator[str]:
@@ -113,15 +112,15 @@ def _stories(companies: Sequence[CompanyStories]) -> Iterator[str]:
         columns,
         (
             _row(company.name, story)
-            for company in companies[:MOST_COMPANIES]
+            for company in companies[: words.MOST_COMPANIES]
             for story in company.stories
         ),
     )
-    for company in companies[:MOST_COMPANIES]:
+    for company in companies[: words.MOST_COMPANIES]:
         if company.total > len(company.stories):
             yield ""
             yield f"{escape(company.name)}: {len(company.stories)} of {company.total} are shown."
-    if more := left_out(companies):
+    if more := words.left_out(companies, words.MOST_COMPANIES):
         yield ""
         yield more
 
@@ -131,10 +130,10 @@ def _row(name: str, story: Story) -> list[str]:
         escape(name),
         story.severity,
         escape(story.polarity),
-        _link(story.title, story.url),
+        _link(words.headline(story.title, name), story.url),
         escape(story.type),
         escape(story.source),
-        day(story.occurred_at),
+        words.day(story.occurred_at),
         story.alert or "–",
     ]
 
@@ -145,10 +144,7 @@ def _risk(report: Report) -> Iterator[str]:
     if not whole.scored:
         yield "No company has a score in this week."
         return
-    yield (
-        f"Mean {number(whole.mean)}, median {number(whole.median)} over {whole.scored} companies; "
-        f"change {signed(whole.change)} over {whole.compared} that had a score the week before."
-    )
+    yield words.risk(whole)
     yield ""
     bands = ([band_name(b), str(b.companies), str(b.previous)] for b in whole.distribution)
     yield from _table(("Score", "Companies", "The week before"), bands)
@@ -156,33 +152,29 @@ def _risk(report: Report) -> Iterator[str]:
     rows = (
         [
             escape(one.name),
-            score(one.risk),
-            number(one.risk.previous),
-            signed(one.risk.change),
-            "; ".join(_link(driver(each), each.url) for each in one.risk.drivers) or "–",
+            words.score(one.risk),
+            words.number(one.risk.previous),
+            words.signed(one.risk.change),
+            "; ".join(_link(words.driver(each, one.name), each.url) for each in one.risk.drivers)
+            or "–",
         ]
-        for one in report.risk.companies[:MOST_COMPANIES]
+        for one in report.risk.companies[: words.MOST_COMPANIES]
     )
     yield from _table(("Company", "Score", "Before", "Change", "Driven by"), rows)
-    if more := left_out(report.risk.companies):
+    if more := words.left_out(report.risk.companies, words.MOST_COMPANIES):
         yield ""
         yield more
     if report.risk.unscored:
         yield ""
-        yield f"Without a score in this week: {len(report.risk.unscored)} companies."
+        yield f"Without a score in this week: {words.companies(len(report.risk.unscored))}."
 
 
 def _activity(report: Report) -> Iterator[str]:
     yield from _heading("Activity")
-    done = report.activity.analyses
-    yield (
-        f"{done.total} analyses: {done.succeeded} succeeded, {done.partial} partial, "
-        f"{done.failed} failed. {report.activity.with_insights} of "
-        f"{report.portfolio.gathered} companies had an insight."
-    )
+    yield words.activity(report)
     if report.activity.never_analysed:
         yield ""
-        yield f"Not analysed in this week: {len(report.activity.never_analysed)} companies."
+        yield f"Not analysed in this week: {words.companies(len(report.activity.never_analysed))}."
     if report.activity.most_active:
         yield ""
         rows = (
@@ -195,7 +187,7 @@ def _activity(report: Report) -> Iterator[str]:
 def _ahead(report: Report) -> Iterator[str]:
     yield from _heading("Dates ahead")
     if not report.ahead:
-        yield nothing_ahead(report)
+        yield words.nothing_ahead(report)
         return
     rows = (
         [one.day.isoformat(), escape(one.company_id), escape(one.what), _link(one.title, one.url)]
@@ -226,5 +218,4 @@ def _recommendations(report: Report) -> Iterator[str]:
     if not report.recommendations:
         yield "None: no rule applies."
     for one in report.recommendations:
-        about = f" ({escape(', '.join(one.companies))})" if one.companies else ""
-        yield f"- {escape(one.text)}{about}"
+        yield f"- {escape(one.text + words.about(one))} *Rule: {one.rule}*"

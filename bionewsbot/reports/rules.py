@@ -19,6 +19,8 @@ from bionewsbot.reports.model import (
     SourceTotal,
     Story,
 )
+from bionewsbot.reports.period import Week
+from bionewsbot.reports.words import companies, count
 
 READ_FIRST = 5
 
@@ -34,7 +36,7 @@ HIGH_RISK = 80.0
 NEAR = timedelta(days=14)
 
 MAX_NAMED = 20
-"""Companies that a recommendation names; its text has the whole number."""
+"""Companies that a recommendation names; it says how many more there are."""
 
 _POLARITIES = ("negative", "positive")
 """Bad news before good news of the same severity, and both before what is neither."""
@@ -87,7 +89,7 @@ def _gaps(report: Report) -> Iterator[Recommendation]:
     if gaps:
         yield _recommendation(
             "gap",
-            f"{_number(gaps, 'company is', 'companies are')} missing from this report. Mend the "
+            f"{count(len(gaps), 'company is', 'companies are')} missing from this report. Mend the "
             "cause that is given and replay the dead letters (dlq replay).",
             (gap.company_id for gap in gaps),
         )
@@ -98,7 +100,7 @@ def _unwatched(report: Report) -> Iterator[Recommendation]:
     if never:
         yield _recommendation(
             "unwatched",
-            f"No analysis of the week looked at {_number(never, 'company', 'companies')}: no news "
+            f"No analysis of the week looked at {companies(len(never))}: no news "
             "of them is no good news. See why the analysis did not run.",
             never,
         )
@@ -109,24 +111,26 @@ def _sources(report: Report) -> Iterator[Recommendation]:
         one: SourceTotal = source
         yield Recommendation(
             rule="source-failed",
-            text=f"The source {one.name} failed in {one.failed} of {one.asked} analyses, for "
-            f"{one.companies} companies: what it would have told of them is unknown.",
+            text=f"The source {one.name} failed in {one.failed} of "
+            f"{count(one.asked, 'analysis', 'analyses')}, for "
+            f"{companies(one.companies)}: what it would have told of them is unknown.",
             companies=(),
+            more=0,
         )
 
 
 def _open_alerts(report: Report) -> Iterator[Recommendation]:
     alerts: Alerts = report.alerts
-    waiting = [
+    waiting = dict.fromkeys(
         one.company_id
-        for one in alerts.companies
+        for one in (*alerts.companies, *alerts.open_before.companies)
         if any(s.alert == "open" and s.severity in ("critical", "high") for s in one.stories)
-    ]
+    )
     if waiting:
         yield _recommendation(
             "open-alert",
-            f"{_number(waiting, 'company has', 'companies have')} open alerts of high or critical "
-            "severity: acknowledge or close them.",
+            f"{count(len(waiting), 'company has', 'companies have')} open alerts of high or "
+            "critical severity: acknowledge or close them.",
             waiting,
         )
 
@@ -141,7 +145,7 @@ def _rises(report: Report) -> Iterator[Recommendation]:
         risen.sort(key=lambda one: (-(one.risk.change or 0.0), one.company_id))
         yield _recommendation(
             "risk-rise",
-            f"The risk of {_number(risen, 'company', 'companies')} rose by {RISE:g} points or "
+            f"The risk of {companies(len(risen))} rose by {RISE:g} points or "
             "more: read what drove it.",
             (one.company_id for one in risen),
         )
@@ -153,20 +157,20 @@ def _high(report: Report) -> Iterator[Recommendation]:
         high.sort(key=lambda one: (-one.risk.score, one.company_id))
         yield _recommendation(
             "risk-high",
-            f"The risk of {_number(high, 'company', 'companies')} is {HIGH_RISK:g} or higher: "
+            f"The risk of {companies(len(high))} is {HIGH_RISK:g} or higher: "
             "review the position.",
             (one.company_id for one in high),
         )
 
 
 def _near(report: Report) -> Iterator[Recommendation]:
-    last = (report.period.end + NEAR).date()
-    near: list[DateAhead] = [one for one in report.ahead if one.day < last]
+    end = Week.parse(report.period.name).next.monday
+    near: list[DateAhead] = [one for one in report.ahead if one.day < end + NEAR]
     if near:
         yield _recommendation(
             "date-near",
-            f"{_number(near, 'date falls', 'dates fall')} within {NEAR.days} days after the week: "
-            "prepare for what may be made public.",
+            f"{count(len(near), 'date falls', 'dates fall')} within {NEAR.days} days after the "
+            "week: prepare for what may be made public.",
             (one.company_id for one in near),
         )
 
@@ -177,10 +181,7 @@ RULES: tuple[Rule, ...] = (_gaps, _unwatched, _sources, _open_alerts, _rises, _h
 """What the report itself lacks comes first: it bears on all that follows."""
 
 
-def _recommendation(rule: str, text: str, companies: Iterable[str]) -> Recommendation:
-    named = tuple(dict.fromkeys(companies))[:MAX_NAMED]
-    return Recommendation(rule=rule, text=text, companies=named)
-
-
-def _number(things: Sequence[object], one: str, more: str) -> str:
-    return f"{len(things)} {one if len(things) == 1 else more}"
+def _recommendation(rule: str, text: str, ids: Iterable[str]) -> Recommendation:
+    concerned = tuple(dict.fromkeys(ids))
+    named = concerned[:MAX_NAMED]
+    return Recommendation(rule=rule, text=text, companies=named, more=len(concerned) - len(named))

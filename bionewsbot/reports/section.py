@@ -5,10 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
 from heapq import nsmallest
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bionewsbot.api.models import Alert, Analysis, Insight, RiskPoint, Severity
+from bionewsbot.api.models import Alert, Analysis, Finding, Insight, RiskPoint, Severity
 from bionewsbot.reports import rules
 from bionewsbot.reports.model import (
     SEVERITIES,
@@ -27,6 +28,10 @@ from bionewsbot.reports.period import Week
 MAX_STORIES = 5
 """Stories, alerts and dates ahead of one company in the report; the counts have all."""
 
+MAX_OPEN_BEFORE = 500
+"""Alerts of before the week that are open: those stored last, one page of the backend's."""
+
+MAX_BEFORE_SHOWN = 3
 MAX_DRIVERS = 3
 MAX_SOURCES = 5
 MAX_TYPES = 12
@@ -34,7 +39,7 @@ MAX_TYPES = 12
 
 MAX_TEXT = 200
 """Characters of a title, a name or an error. With this and the other bounds the longest section
-has less than 60 KB, which the ledger takes (MAX_SECTION_BYTES)."""
+has less than 62 KB, which the ledger takes (MAX_SECTION_BYTES)."""
 
 MAX_WORD = 64
 """Characters of a type, a polarity or a source's name."""
@@ -57,22 +62,28 @@ def make_section(
     *,
     insights: Iterable[Insight],
     alerts: Iterable[Alert],
+    open_before: Iterable[Alert],
     risk: Iterable[RiskPoint],
     analyses: Iterable[Analysis],
 ) -> Section:
     """Make a company's section of what the backend has of the week; `risk` of the one before too.
 
-    The same rows make the same section, in whatever order they come.
+    `open_before` are the alerts of any time before the week that are open, the newest first, of
+    which only as many are taken as count. The same rows make the same section, in whatever order
+    they come.
     """
     told = list(alerts)
+    waiting = list(islice(open_before, MAX_OPEN_BEFORE))
     states = {(alert.story_id, alert.type): alert for alert in told}
     known = list(insights)
     stories = [_story(one, states.get((one.story_id, one.type))) for one in known]
     by_type: dict[str, Counter[Severity]] = defaultdict(Counter)
     for one in known:
         by_type[_word(one.type)][one.severity] += 1
-    ended = [analysis for analysis in analyses if analysis.ended]
-    links = {(one.story_id, one.type): story for one, story in zip(known, stories, strict=True)}
+    ended = sorted(
+        (analysis for analysis in analyses if analysis.ended),
+        key=lambda one: (str(one.started_at), one.id),
+    )
     state_counts = Counter(alert.state for alert in told)
     return Section(
         company_id=company_id,
@@ -81,8 +92,10 @@ def make_section(
         by_type=_types(by_type),
         stories=tuple(nsmallest(MAX_STORIES, stories, key=rules.weight)),
         alerts_by_state={state: state_counts[state] for state in STATES if state_counts[state]},
-        alerts=tuple(nsmallest(MAX_STORIES, [_story(a, a) for a in told], key=rules.alert_weight)),
-        risk=_risk(list(risk), week, links),
+        alerts=_foremost(told, MAX_STORIES),
+        open_before=len(waiting),
+        alerts_before=_foremost(waiting, MAX_BEFORE_SHOWN),
+        risk=_risk(list(risk), week, _named(ended, known)),
         analyses=_count(ended),
         sources_failed=_sources(ended),
         ahead=_ahead(company_id, known, week),
@@ -125,6 +138,11 @@ def _story(one: Insight | Alert, alert: Alert | None) -> Story:
     )
 
 
+def _foremost(alerts: Iterable[Alert], most: int) -> tuple[Story, ...]:
+    stories = (_story(alert, alert) for alert in alerts)
+    return tuple(nsmallest(most, stories, key=rules.alert_weight))
+
+
 def _types(by_type: dict[str, Counter[Severity]]) -> tuple[TypeCount, ...]:
     ranked = sorted(by_type.items(), key=lambda pair: (-pair[1].total(), pair[0]))
     kept, rest = ranked[:MAX_TYPES], ranked[MAX_TYPES:]
@@ -142,7 +160,17 @@ def count_of(name: str, counts: Counter[Severity]) -> TypeCount:
     )
 
 
-def _risk(points: list[RiskPoint], week: Week, links: dict[tuple[str, str], Story]) -> Risk | None:
+def _named(
+    analyses: Iterable[Analysis], insights: Iterable[Insight]
+) -> dict[tuple[str, str], Finding]:
+    """Return what is known of each story: an analysis looks further back than the week goes."""
+    findings = (finding for analysis in analyses for finding in analysis.findings)
+    return {(one.story_id, one.type): one for one in chain(findings, insights)}
+
+
+def _risk(
+    points: list[RiskPoint], week: Week, named: dict[tuple[str, str], Finding]
+) -> Risk | None:
     comparable = sorted(
         (point for point in points if point.analysis_type == COMPARED_TYPE),
         key=lambda point: (point.at, point.score),
@@ -167,7 +195,7 @@ def _risk(points: list[RiskPoint], week: Week, links: dict[tuple[str, str], Stor
         partial=last.partial,
         previous=before[-1].score,
         change=round(last.score - before[-1].score, 2),
-        drivers=_drivers(_points(last), _points(before[-1]), links),
+        drivers=_drivers(_points(last), _points(before[-1]), named),
     )
 
 
@@ -186,22 +214,25 @@ def _points(point: RiskPoint) -> dict[tuple[str, str], float]:
 def _drivers(
     now: dict[tuple[str, str], float],
     before: dict[tuple[str, str], float],
-    links: dict[tuple[str, str], Story],
+    named: dict[tuple[str, str], Finding],
 ) -> tuple[Driver, ...]:
     changes = {key: now.get(key, 0.0) - before.get(key, 0.0) for key in now.keys() | before.keys()}
+    whole = sum(changes.values())
     moved = sorted(
         ((key, round(points, 2)) for key, points in changes.items() if round(points, 2)),
-        key=lambda pair: (-abs(pair[1]), pair[0]),
+        # Of equal weight, those first that moved the risk the way it went.
+        key=lambda pair: (-abs(pair[1]), pair[1] * whole < 0, pair[0]),
     )
     drivers = []
     for key, points in moved[:MAX_DRIVERS]:
-        story = links.get(key)
+        story = named.get(key)
         drivers.append(
             Driver(
                 type=_word(key[1]),
                 points=points,
-                title=story.title if story else None,
-                url=story.url if story else None,
+                gone=key not in now,
+                title=_text(story.title) if story else None,
+                url=safe_url(story.url) if story else None,
             )
         )
     return tuple(drivers)
@@ -221,7 +252,7 @@ def _sources(ended: list[Analysis]) -> tuple[SourceFailures, ...]:
     asked: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     errors: dict[str, str | None] = {}
-    for analysis in sorted(ended, key=lambda one: (str(one.started_at), one.id)):
+    for analysis in ended:
         for source in analysis.sources:
             name = _word(source.name)
             asked[name] += source.status != "skipped"
@@ -240,7 +271,7 @@ def _ahead(company_id: str, insights: list[Insight], week: Week) -> tuple[DateAh
     for insight in insights:
         named = {*_dates(insight.evidence, "", MAX_DEPTH), (insight.occurred_at.date(), "event")}
         for day, what in named:
-            if day >= week.end.date():
+            if day >= week.next.monday:
                 ahead = DateAhead(
                     day=day,
                     what=what,

@@ -3,21 +3,42 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bionewsbot.reports.model import Driver, ReadFirst, Report, Risk
+from bionewsbot.reports.model import Driver, PortfolioRisk, Recommendation, Report, Risk
+from bionewsbot.reports.period import Week
 
-MOST_COMPANIES = 200
+MOST_COMPANIES = 100
 """Companies of which a table has rows: more can't be read, and the JSON has all of them."""
 
-
-def left_out(shown: Sequence[object]) -> str | None:
-    """Return what to say of the companies that a table leaves out; None where it has all."""
-    more = len(shown) - MOST_COMPANIES
-    return f"{more} more companies stand in the JSON of this report." if more > 0 else None
+MOST_GAPS = 20
+"""Missing companies that are named: where there are more, something is wrong with all of them."""
 
 
-def headline(one: ReadFirst) -> str:
-    """Return a story's title without the company's name, where it begins with it."""
-    return one.story.title.removeprefix(f"{one.name}: ")
+def count(number: int, one: str, more: str | None = None) -> str:
+    """Return how many there are of something: `1 alert`, `2 alerts`; `more` is its plural."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def companies(number: int) -> str:
+    """Return how many companies there are."""
+    return count(number, "company", "companies")
+
+
+def left_out(shown: Sequence[object], most: int) -> str | None:
+    """Return what to say of companies where only so many are shown; None where that is all."""
+    more = len(shown) - most
+    stand = count(more, "more company stands", "more companies stand")
+    return f"{stand} in the JSON of this report." if more > 0 else None
+
+
+def about(one: Recommendation) -> str:
+    """Return whom a recommendation is about, in brackets; nothing where it names nobody."""
+    more = f" and {one.more} more" if one.more else ""
+    return f" ({', '.join(one.companies)}{more})" if one.companies else ""
+
+
+def headline(title: str, name: str) -> str:
+    """Return a story's title without its company's name, where it begins with it."""
+    return title.removeprefix(f"{name}: ")
 
 
 def title(report: Report) -> str:
@@ -26,9 +47,35 @@ def title(report: Report) -> str:
 
 
 def days(report: Report) -> str:
-    """Return the first and the last day of the period."""
-    last = report.period.end - timedelta(days=1)
-    return f"{day(report.period.start)} to {day(last)} (UTC)"
+    """Return the first and the last day of the period, and on whose clocks."""
+    week = Week.parse(report.period.name)
+    sunday = week.next.monday - timedelta(days=1)
+    return f"{week.monday} to {sunday} ({report.period.timezone})"
+
+
+def head(report: Report) -> str:
+    """Return when it was and how many companies there are."""
+    active = count(report.portfolio.companies, "active company", "active companies")
+    return f"{days(report)}, {active}."
+
+
+def risk(whole: PortfolioRisk) -> str:
+    """Return the portfolio's risk, where there are scores."""
+    return (
+        f"Mean {number(whole.mean)}, median {number(whole.median)} over "
+        f"{companies(whole.scored)}; change {signed(whole.change)} over the {whole.compared} that "
+        "had a score the week before."
+    )
+
+
+def activity(report: Report) -> str:
+    """Return how many analyses there were, and about how many companies there was news."""
+    done = report.activity.analyses
+    return (
+        f"{count(done.total, 'analysis', 'analyses')}: {done.succeeded} succeeded, "
+        f"{done.partial} partial, {done.failed} failed. {report.activity.with_insights} of "
+        f"{companies(report.portfolio.gathered)} had an insight."
+    )
 
 
 def day(moment: datetime) -> str:
@@ -43,12 +90,15 @@ def number(value: float | None) -> str:
 
 def signed(value: float | None) -> str:
     """Return a change with its sign; a dash where there is none."""
-    return "–" if value is None else f"{value:+g}"
+    if value is None:
+        return number(None)
+    return f"{value:+g}" if value else "0"
 
 
-def driver(one: Driver) -> str:
-    """Return what moved a risk, and by how many points."""
-    return f"{one.title or one.type} ({one.points:+g})"
+def driver(one: Driver, name: str) -> str:
+    """Return what moved the risk of the company of that name, and by how many points."""
+    gone = "no longer counted, " if one.gone else ""
+    return f"{headline(one.title or one.type, name)} ({gone}{one.points:+g})"
 
 
 def score(risk: Risk) -> str:

@@ -268,10 +268,12 @@ class Entry:
         )
 
     def message(self, app: Celery) -> Message:
-        """Return the message that starts its job; positional arguments go by their names."""
+        """Return its job's first message: all by name, with the zone where the job asks for one."""
         given = self.definition
-        named = signature_of(app.tasks[given.task]).bind_partial(*given.args).arguments
-        return Message(JOB, given.task, given.queue, {**named, **given.kwargs})
+        signature = signature_of(app.tasks[given.task])
+        zone = {"timezone": given.timezone} if "timezone" in signature.parameters else {}
+        named = signature.bind_partial(*given.args).arguments
+        return Message(JOB, given.task, given.queue, {**zone, **named, **given.kwargs})
 
     def advanced(self, until: datetime, runs: int) -> "Entry":
         """Return the entry after all up to `until` was decided on and `runs` of it started."""

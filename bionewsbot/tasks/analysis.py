@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from bionewsbot import logs, names
 from bionewsbot import settings as settings_module
@@ -47,9 +48,13 @@ def backend() -> BackendClient:
 
 
 @run_task(names.DAILY_COMPANY_ANALYSIS)
-def daily_company_analysis(self: RunTask) -> FanOut:
-    """Have each active company analysed; the `weekly` ones on the day of the weekly report."""
-    weekday = DAYS[self.address.occurrence.scheduled_for.weekday()]
+def daily_company_analysis(self: RunTask, timezone: str = "UTC") -> FanOut:
+    """Have each active company analysed; the `weekly` ones on the day of the weekly report.
+
+    Which day it is is read on the clocks of `timezone`, the entry's.
+    """
+    scheduled_for = self.address.occurrence.scheduled_for
+    weekday = DAYS[scheduled_for.astimezone(ZoneInfo(timezone)).weekday()]
     with_weekly = weekday == settings_module.current().weekly_report_day
     companies = [
         company

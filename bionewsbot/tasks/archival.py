@@ -1,6 +1,7 @@
 """The jobs that keep the database small: old records move to the archive, leftovers go."""
 
 from datetime import timedelta
+from math import inf
 
 from bionewsbot import names
 from bionewsbot import settings as settings_module
@@ -26,7 +27,13 @@ MOVING_SECONDS = 6 * 3600
 """Hard time limit of moving one collection: enough for some 50 million records at the speed that
 was measured (docs/benchmarks.md)."""
 
-_LIMITS = {"soft_time_limit": MOVING_SECONDS - 60, "time_limit": MOVING_SECONDS}
+# An attempt may work for hours before it fails, which is no reason to give up: the next one goes on
+# where it stopped. The run's deadline bounds them all.
+_LIMITS = {
+    "soft_time_limit": MOVING_SECONDS - 60,
+    "time_limit": MOVING_SECONDS,
+    "retry_budget": inf,
+}
 
 
 @run_task(names.DATA_CLEANUP)
@@ -79,7 +86,7 @@ def archive_collection(self: RunTask, collection: str, days: int) -> dict[str, i
 def remove_orphans(self: RunTask) -> dict[str, int]:
     """Have the backend remove rows that nothing needs any more."""
     key = f"{self.address.run_id}/{self.address.generation}/orphans"
-    result = maintain(backend(), "orphans", key=key, seconds=_LIMITS["soft_time_limit"])
+    result = maintain(backend(), "orphans", key=key, seconds=MOVING_SECONDS - 60)
     total = result.get("total")
     return {"orphans": total} if isinstance(total, int) else {}
 

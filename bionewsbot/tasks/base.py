@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore, Reject
+from celery.utils.dispatch import Signal
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
@@ -27,6 +28,9 @@ from bionewsbot.runs.time_limit import hard_limit
 from bionewsbot.tasks.retry import Again, RetryPolicy, decide
 
 logger = logging.getLogger("bionewsbot.tasks")
+
+work_done = Signal(name="work_done")
+"""Sent by a RunTask, with its `task_id`, when only the record of its end is left to do."""
 
 _TASK_OPTIONS = frozenset(
     "autoretry_for dont_autoretry_for retry_kwargs retry_backoff retry_backoff_max retry_jitter "
@@ -107,6 +111,8 @@ class RunTask(CheckedTask):
     Request = "bionewsbot.tasks.request:RunRequest"
     retry_policy: RetryPolicy | None = None
     """None: the one of the settings (RETRY_*)."""
+    retry_budget: float | None = None
+    """Seconds, instead of the settings' RETRY_BUDGET_SECONDS; `inf`: attempts alone bound it."""
     takes_slot = False
     """Whether it is one of the MAX_CONCURRENT_ANALYSIS that may run at a time."""
 
@@ -173,6 +179,7 @@ class RunTask(CheckedTask):
                 totals, section = outcome.totals, outcome.section
             else:
                 totals = outcome or {}
+            work_done.send(sender=self, task_id=self.request.id)
             ended = ledger().finish(address, totals, section)
         except Exception as error:
             if _is_interruption(error):
@@ -203,7 +210,7 @@ class RunTask(CheckedTask):
             error,
             attempt=failed_before + 1,
             elapsed=elapsed,
-            policy=self.retry_policy or default_policy(),
+            policy=self.retry_policy or default_policy(self.retry_budget),
             chance=random.random(),
         )
         said = f"{type(error).__name__}: {error}"
@@ -248,14 +255,14 @@ def message_of(request: Any) -> dict[str, Any]:
     return plain
 
 
-def default_policy() -> RetryPolicy:
-    """Return the retry policy of the settings."""
+def default_policy(budget: float | None = None) -> RetryPolicy:
+    """Return the retry policy of the settings, unless told otherwise with their budget."""
     settings = settings_module.current()
     return RetryPolicy(
         attempts=settings.retry_attempts,
         base=settings.retry_base_seconds,
         cap=settings.retry_cap_seconds,
-        budget=settings.retry_budget_seconds,
+        budget=settings.retry_budget_seconds if budget is None else budget,
     )
 
 

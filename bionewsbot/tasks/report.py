@@ -27,26 +27,29 @@ _OTHER_IS_THERE = 428
 
 
 @run_task(names.WEEKLY_COMPREHENSIVE_REPORT)
-def weekly_comprehensive_report(self: RunTask) -> FanOut:
-    """Have the week of each active company gathered, then the report assembled."""
+def weekly_comprehensive_report(self: RunTask, timezone: str = "UTC") -> FanOut:
+    """Have the week of each active company gathered, then the report assembled.
+
+    The week is the ISO week before the scheduled time on the clocks of `timezone`, the entry's.
+    """
     return FanOut(
         tuple(
             Message(
                 target=company.id,
                 task=names.GATHER_COMPANY,
                 queue=names.QUEUE_LOW,
-                kwargs={"company_id": company.id, "name": company.name},
+                kwargs={"company_id": company.id, "name": company.name, "timezone": timezone},
             )
             for company in active_companies()
         ),
-        then=Message(FINAL, names.STORE_WEEKLY_REPORT, names.QUEUE_DEFAULT, {}),
+        then=Message(FINAL, names.STORE_WEEKLY_REPORT, names.QUEUE_DEFAULT, {"timezone": timezone}),
     )
 
 
 @run_task(names.GATHER_COMPANY)
-def gather_company(self: RunTask, company_id: str, name: str) -> Gathered:
+def gather_company(self: RunTask, company_id: str, name: str, timezone: str = "UTC") -> Gathered:
     """Read what the backend has of one company's week; leaves its section to the report."""
-    week = Week.before(self.address.occurrence.scheduled_for)
+    week = Week.before(self.address.occurrence.scheduled_for, timezone)
     client = backend()
     section = make_section(
         company_id,
@@ -54,6 +57,7 @@ def gather_company(self: RunTask, company_id: str, name: str) -> Gathered:
         week,
         insights=client.insights(company_id=company_id, since=week.start, before=week.end),
         alerts=client.alerts(company_id=company_id, since=week.start, before=week.end),
+        open_before=client.alerts(company_id=company_id, state="open", before=week.start),
         risk=_risk(client, company_id, week),
         analyses=client.analyses(company_id=company_id, since=week.start, before=week.end),
     )
@@ -66,14 +70,14 @@ def gather_company(self: RunTask, company_id: str, name: str) -> Gathered:
 
 
 @run_task(names.STORE_WEEKLY_REPORT)
-def store_weekly_report(self: RunTask) -> dict[str, int]:
+def store_weekly_report(self: RunTask, timezone: str = "UTC") -> dict[str, int]:
     """Assemble the report of what was gathered and store it.
 
     A run changes no report that is there with other content, unless an operator had it carried out
     once more (`runs start --again`, `dlq replay`).
     """
     address = self.address
-    week = Week.before(address.occurrence.scheduled_for)
+    week = Week.before(address.occurrence.scheduled_for, timezone)
     sections, gaps = gathered(address.run_id)
     content = assemble(week, sections, gaps).model_dump_json().encode()
     outcome = store(backend(), week, content, replace=address.generation > 1)

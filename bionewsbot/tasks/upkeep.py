@@ -1,6 +1,7 @@
 """The weekly job that keeps the database fast: steps that let analyses go first."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from bionewsbot import names
@@ -8,6 +9,7 @@ from bionewsbot import settings as settings_module
 from bionewsbot.api.client import MAX_WAIT
 from bionewsbot.api.models import MaintenanceKind
 from bionewsbot.errors import NotYet
+from bionewsbot.runs.exclusive import LOOK_AGAIN_SECONDS as LOOK_AT_STEPS_SECONDS
 from bionewsbot.runs.exclusive import exclusive
 from bionewsbot.runs.ledger import ledger
 from bionewsbot.runs.model import Message
@@ -17,6 +19,8 @@ from bionewsbot.tasks.maintenance import maintain
 from bionewsbot.tasks.worthwhile import sizes, worthwhile
 
 STEPS: tuple[MaintenanceKind, ...] = ("analyze", "reindex", "vacuum")
+"""In the order in which they are done: what an index wastes is estimated from ANALYZE's numbers,
+and VACUUM reads each index whole, which is quicker once the bloated ones are built anew."""
 
 ANALYSING = (names.DAILY_COMPANY_ANALYSIS, names.HOURLY_QUICK_SCAN)
 """Jobs that a step waits for."""
@@ -43,14 +47,21 @@ def database_optimisation(self: RunTask) -> FanOut:
     )
 
 
-@run_task(names.OPTIMISE_DATABASE, soft_time_limit=STEP_SECONDS - 60, time_limit=STEP_SECONDS)
+@run_task(
+    names.OPTIMISE_DATABASE,
+    soft_time_limit=STEP_SECONDS - 60,
+    time_limit=STEP_SECONDS,
+    # A step may work for an hour before it fails: no reason to give it up.
+    retry_budget=inf,
+)
 def optimise_database(self: RunTask, step: MaintenanceKind) -> dict[str, int]:
     """Carry out one step where it is worth it; returns totals with the sizes before and after.
 
-    Raises NotYet while an analysis or another step is under way; for the analysis it waits until
-    DATABASE_WAIT_SECONDS after the run began.
+    Raises NotYet while an analysis or another step is under way, and before its turn; for the
+    analysis it waits until DATABASE_WAIT_SECONDS after the run began.
     """
     _let_analyses_go_first(self.address.run_id)
+    _let_earlier_steps_go_first(self.address.run_id, step)
     client = backend()
     key = f"{self.address.run_id}/{self.address.generation}/{step}"
     seconds = 2 * client.longest_call + MAX_WAIT
@@ -79,3 +90,15 @@ def _let_analyses_go_first(run_id: str) -> None:
     running = ledger().under_way(ANALYSING)
     if running:
         raise NotYet(f"{running[0]} is under way", retry_after=LOOK_AGAIN_SECONDS)
+
+
+def _let_earlier_steps_go_first(run_id: str, step: MaintenanceKind) -> None:
+    # One that has failed once keeps nobody waiting for its next attempt.
+    fresh = {
+        item.target
+        for item in ledger().items(run_id)
+        if item.state in ("waiting", "sent") and not item.attempts
+    }
+    for earlier in STEPS[: STEPS.index(step)]:
+        if earlier in fresh:
+            raise NotYet(f"{earlier} comes first", retry_after=LOOK_AT_STEPS_SECONDS)

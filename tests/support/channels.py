@@ -18,12 +18,14 @@ class Webhooks:
     def __init__(self, server: FaultyBackend) -> None:
         self._server = server
 
-    def on(self, channel: str, *replies: Reply) -> str:
-        """Answer what is sent by a channel with the replies in turn; return its address."""
+    def on(self, channel: str, *replies: Reply, rto: float = 600, cto: float = 600) -> str:
+        """Answer what is sent by a channel with the replies in turn; return its address.
+
+        It may connect and read for as long as a test holds an answer back, or `cto` and `rto`.
+        """
         self._server.on("POST", self._path(channel), *replies)
         host = self._server.url.removeprefix("http://")
-        # It may read for as long as a test holds an answer back.
-        return f"json://user:passw0rd@{host}{self._path(channel)}?rto=600&cto=600"
+        return f"json://user:passw0rd@{host}{self._path(channel)}?rto={rto:g}&cto={cto:g}"
 
     def got(self, channel: str) -> list[dict[str, Any]]:
         """Return what was sent by a channel: `title`, `message`, `type`."""

@@ -68,7 +68,7 @@ class FaultyBackend:
         self._script: dict[tuple[str, str], list[Reply]] = {}
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -107,7 +107,7 @@ class FaultyBackend:
             thread.join()
 
 
-def _handler(backend: FaultyBackend) -> type[BaseHTTPRequestHandler]:
+def handler(backend: FaultyBackend) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         # Head and body go out in two pieces, and the second would wait for the first one's receipt.

@@ -24,6 +24,11 @@ def other(self: RunTask, words: list[str] | None = None, *, loud: bool = False) 
     """Stand in for another job."""
 
 
+@APP.task(name="tests.zoned", base=RunTask, bind=True, shared=False)
+def zoned(self: RunTask, timezone: str = "UTC") -> None:
+    """Stand in for a job whose occurrence means something on the clocks of its entry."""
+
+
 @APP.task(name="tests.positional", base=RunTask, shared=False)
 def positional(first: str, /, *rest: str) -> None:
     """Stand in for a job whose arguments have no names."""

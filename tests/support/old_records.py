@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from support.backend_app import GILD, insight, story
 
@@ -105,7 +106,7 @@ class Depot:
         """Put records into the backend, whose companies are there."""
         rows = iter(records)
         while batch := list(islice(rows, PAGE_SIZE)):
-            answer = self.client.import_records(collection, batch)
+            answer = self.client.import_records(collection, batch, idempotency_key=uuid4().hex)
             assert answer.imported == len(batch), answer
 
     def stored(self, collection: str) -> list[Record]:

@@ -78,18 +78,27 @@ class Shelf:
         self._death.step()
         return Deleted(deleted=tuple(gone), absent=tuple(set(ids) - set(gone)))
 
-    def import_records(self, collection: str, records: Sequence[Mapping[str, Any]]) -> Imported:
-        """Put these back; what is there stays. Refuses all of them where one is `refused`."""
+    def import_records(
+        self, collection: str, records: Sequence[Mapping[str, Any]], *, idempotency_key: str
+    ) -> Imported:
+        """Put these back, unless the key was used before; what is there stays.
+
+        Refuses all of them where one is `refused`.
+        """
         assert collection == "insights"
         assert 0 < len(records) <= PAGE_SIZE
         if self.refused & {one["id"] for one in records}:
             raise BackendRefused("no company", status=self.status)
         self._death.step()
+        again = idempotency_key in self._used
+        self._used.add(idempotency_key)
         imported = unchanged = 0
         conflicts = []
         for one in records:
             there = self.records.get(one["id"])
-            if there is None:
+            if there is None and again:
+                conflicts.append(Conflict(id=one["id"], reason="it has gone since"))
+            elif there is None:
                 self.records[one["id"]] = dict(one)
                 imported += 1
             elif there == one:

@@ -72,6 +72,7 @@ def section(company: str = "GILD", name: str | None = None, **rows: Any) -> Sect
         "insights": (),
         "alerts": (),
         "risk": (),
+        "open_before": (),
         "analyses": (analysis(),),
         **rows,
     }

@@ -78,15 +78,15 @@ def import_records(
 ) -> dict[str, Any]:
     """Put records back as they were, ids included; what is there already is left as it is.
 
-    A second use of the key changes nothing.
+    A second use of the key puts nothing back: what has gone since is among the conflicts.
     """
     records = [_record(collection, place, item) for place, item in enumerate(body.items)]
     with services.database.write() as connection:
         operation = f"import-{collection}"
         used = keys.claim(connection, operation, key, body.items, collection, services.clock())
-        if used is not None:
-            return {"imported": 0, "unchanged": len(records), "conflicts": []}
-        imported, unchanged, conflicts = exchange.put_back(connection, collection, records)
+        imported, unchanged, conflicts = exchange.put_back(
+            connection, collection, records, again=used is not None
+        )
     return {"imported": imported, "unchanged": unchanged, "conflicts": conflicts}
 
 

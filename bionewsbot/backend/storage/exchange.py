@@ -62,21 +62,27 @@ def remove(connection: Connection, name: str, ids: Sequence[str]) -> list[str]:
 
 
 def put_back(
-    connection: Connection, name: str, records: Sequence[Mapping[str, Any]]
+    connection: Connection, name: str, records: Sequence[Mapping[str, Any]], *, again: bool
 ) -> tuple[int, int, list[Row]]:
     """Insert records as they are; count those inserted and those there already unchanged.
 
-    The third value lists what stays out because something else has its place, with the reason.
-    Raises Problem 404, and inserts nothing, where a record's company isn't there.
+    The third value lists what stays out with the reason: something else has its place, or they are
+    inserted `again` (then none is), and it has been deleted meanwhile. Raises Problem 404, and
+    inserts nothing, where a record's company isn't there.
     """
     table = COLLECTIONS[name].table
     for company_id in sorted({str(row["company_id"]) for row in records if "company_id" in row}):
         require_company(connection, company_id)
     imported = unchanged = 0
     conflicts: list[Row] = []
+    trial = connection.begin_nested() if again else None
     for record in records:
         if insert_if_absent(connection, table, record):
-            imported += 1
+            if trial:
+                reason = "it was put back by this key before and deleted since"
+                conflicts.append({"id": record["id"], "reason": reason})
+            else:
+                imported += 1
             continue
         stored = by_id(connection, table, record["id"])
         if stored == dict(record):
@@ -87,4 +93,6 @@ def put_back(
         else:
             reason = "another record holds its unique place; it was kept"
             conflicts.append({"id": record["id"], "reason": reason})
+    if trial:
+        trial.rollback()
     return imported, unchanged, conflicts

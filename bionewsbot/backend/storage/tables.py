@@ -159,6 +159,7 @@ alerts = Table(
     *_story_columns(),
     Column("state", String(16), nullable=False),
     Index(None, "state", "created_at", "id"),
+    Index(None, "company_id", "state", "created_at", "id"),
 )
 
 reports = Table(

@@ -1,11 +1,13 @@
 """The archive in an object store: a real S3 protocol server of the tests' own."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 from support.redis_server import free_port
 from support.shelves import Fate, Shelf, record
@@ -37,6 +39,15 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     yield f"s3://archive-{port}/cold"
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+@pytest.fixture
+def refusing(bucket: str) -> Iterator[None]:
+    """From now on the server knows whose keys it takes: nobody's."""
+    switch = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+    requests.post(switch, data="0", timeout=10).raise_for_status()
+    yield
+    requests.post(switch, data="inf", timeout=10).raise_for_status()
 
 
 def mine() -> None:
@@ -74,7 +85,24 @@ def test_records_move_to_the_store_and_back(bucket: str) -> None:
     for part in parts:
         restore(client, archive, part, still_mine=mine)
     assert shelf.records == everything
-    assert {name.rpartition(".")[2] for name in storage.names("insights")} == {"json"}
+    left = {name.rpartition(".")[2] for name in storage.names("insights")}
+    assert left == {"json", "kept", "restoring", "restored"}
+    assert {part.state for part in archive.parts("insights")} == {"restored"}
+
+
+def test_keys_that_are_refused_change_nothing(bucket: str, refusing: None) -> None:
+    """The store's own word and the mend; what was to be archived is where it was."""
+    shelf = Shelf([record(0)], Fate())
+    with pytest.raises(ArchiveUnavailable, match=f"{bucket}/insights: .*let this user or these"):
+        hand_over(
+            cast(BackendClient, shelf),
+            Archive(Storage(bucket)),
+            "insights",
+            before=NOW,
+            written_by="a run",
+            still_mine=mine,
+        )
+    assert list(shelf.records) == [record(0)["id"]]
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket: str) -> None:

@@ -32,17 +32,20 @@ def run(backend: RunningBackend, configured: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def stored(backend: RunningBackend) -> Report:
-    """The report of 2026-W04, and older ones on more than one page of the backend's list."""
+    """The report of 2026-W04, and others on more than one page of the backend's list.
+
+    That of 2025-W50 was written last, as a backfill does.
+    """
     report = full_report()
     content = report.model_dump(mode="json")
     for week in (
-        "2025-W50",
         "2025-W51",
         "2025-W52",
         "2026-W01",
         "2026-W02",
         "2026-W03",
         "2026-W04",
+        "2025-W50",
     ):
         backend.clock.advance(days=7)
         period = {**content["period"], "name": week}
@@ -57,16 +60,17 @@ def test_list_without_reports_says_how_to_make_one(run: Run) -> None:
     assert json.loads(run("list", "--json").output) == []
 
 
-def test_list_has_the_latest_first(run: Run, stored: Report) -> None:
-    """With what is in each, over all pages, up to the limit."""
+def test_list_has_the_last_week_first(run: Run, stored: Report) -> None:
+    """Whenever it was written; with what is in each, over all pages, up to the limit."""
     rows = json.loads(run("list", "--json").output)
     assert [row["period"] for row in rows[:2]] == ["2026-W04", "2026-W03"] and len(rows) == 7
+    assert rows[-1]["period"] == "2025-W50"
     row = rows[0]
     assert (row["companies"], row["gaps"], row["insights"], row["alerts"]) == (4, 1, 8, 2)
     assert (row["risk"], row["change"]) == (62.5, 15)
     table = run("list", "-n", "6").output.splitlines()
     assert table[1].split() == [*("2026-W04", row["updated_at"], "4", "1", "8", "2", "62.5", "+15")]
-    assert len(table) == 7
+    assert len(table) == 7 and table[-1].startswith(" 2025-W51")
 
 
 def test_show_has_the_summary(run: Run, stored: Report) -> None:
@@ -79,6 +83,7 @@ def test_show_has_the_summary(run: Run, stored: Report) -> None:
     assert HOSTILE in said and "https://example.test/GILD/1" in said
     assert "Moderna: BackendRefused: 404" in said
     assert "- 1 company is missing from this report." in said
+    assert "(MRNA) Rule: gap" in said
     assert json.loads(run("show", "--json").output) == stored.model_dump(mode="json")
 
 
@@ -109,6 +114,34 @@ def test_a_period_without_a_report(run: Run, stored: Report) -> None:
     """Told in words, with exit code 1."""
     said = run("show", "2026-W05", code=1).stderr
     assert "The backend has no weekly report 2026-W05; `reports list` shows those" in said
+
+
+@pytest.mark.parametrize("command", ["show", "render"])
+def test_no_report_at_all(run: Run, command: str) -> None:
+    """Told with what makes one."""
+    said = run(command, code=1).stderr
+    assert "no weekly report yet. Make one: celery -A bionewsbot runs start weekly" in said
+
+
+@pytest.mark.parametrize("period", ["2026-W54", "2026-48", "2026-w04", "newest", ""])
+def test_a_period_that_is_none(run: Run, period: str) -> None:
+    """Wrong usage, before the backend is asked."""
+    said = run("show", period, code=2).stderr
+    assert "2026-W48" in said or "Invalid week" in said
+    assert "Traceback" not in said
+
+
+def test_a_format_that_is_none(run: Run) -> None:
+    """Wrong usage; those that there are are named."""
+    assert "'html', 'markdown', 'json'" in run("render", "-f", "pdf", code=2).stderr
+
+
+def test_a_file_that_can_not_be_written(run: Run, stored: Report, tmp_path: Path) -> None:
+    """One line with the system's reason."""
+    path = tmp_path / "missing" / "report.html"
+    said = run("render", "-o", str(path), code=1).stderr
+    assert said == f"Error: {path}: No such file or directory\n"
+    assert run("render", "-o", str(tmp_path), code=2).stderr.endswith("is a directory.\n")
 
 
 def test_a_report_of_another_form_is_told(run: Run, backend: RunningBackend) -> None:

@@ -39,16 +39,16 @@ def test_the_living_keep_and_the_dead_give_back(probes: Probes) -> None:
     for queue, pool in POOLS.items():
         probes.send(f"long-{pool}", queue)
         probes.send(f"later-{pool}", queue, countdown=VISIBILITY_SECONDS + 3)
-        probes.send(f"last-{pool}", queue, countdown=VISIBILITY_SECONDS + 10)
+        probes.send(f"last-{pool}", queue, countdown=VISIBILITY_SECONDS + 20)
     probes.wait_held(6)
     probes.release(*later)
     # The countdowns end after the time-out and a sweep: the tasks' messages have outlived it, too.
     probes.wait_started(*later)
     probes.wait_held(4)
     assert probes.starts(*running, *later) == [1, 1, 1, 1]
-    probes.worker("heir")
     for worker in workers:
         worker.kill_all()
+    probes.worker("heir")
     probes.wait_started(*running, times=2)
     probes.wait_started(*last)
     probes.release(*running, *last)

@@ -90,28 +90,33 @@ def test_killed_in_the_middle_of_a_step_it_goes_on(
     killed_in_step(stack, depot, database_url, step)
 
 
-@pytest.mark.parametrize("trouble", ["not a folder", "full disk"])
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("bound_by_modes", "Permission denied; let this user or these keys write there"),
+        ("full_disk", "No space left on device; free some space there"),
+    ],
+    ids=["no permission", "full disk"],
+)
 def test_an_archive_that_cant_be_written_deletes_nothing(
-    stack: Stack, depot: Depot, trouble: str
+    stack: Stack, depot: Depot, trouble: str, told: str
 ) -> None:
     """The targets fail and say why and what mends it; the others of the run are done."""
     stack.backend()
     records = around("insights", CUTOFF, old=3, young=1)
     depot.put("insights", records)
-    if trouble == "full disk":
-        worker(stack, "all", "full_disk", RETRY_ATTEMPTS="2", RETRY_BASE_SECONDS="1")
-    else:
-        (stack.folder / "archive").write_text("not a folder", encoding="utf-8")
-        stack.worker(RETRY_ATTEMPTS="2", RETRY_BASE_SECONDS="1")
+    folder = stack.folder / "archive"
+    folder.mkdir(mode=0o500 if trouble == "bound_by_modes" else 0o700)
+    worker(stack, "all", trouble, RETRY_ATTEMPTS="2", RETRY_BASE_SECONDS="1")
     run_id = stack.start_run("data_cleanup", LEAP_DAY)
     run = stack.wait_for_end(run_id, seconds=120)
     assert (run.status, run.totals.get("archived", 0)) == ("partial", 0)
     assert states(stack, run_id)["insights"] == "failed"
     assert states(stack, run_id)["orphans"] == states(stack, run_id)["redis"] == "done"
     (item,) = [one for one in stack.targets(run_id) if one.target == "insights"]
-    mend = "No space left on device; free" if trouble == "full disk" else "Not a directory; is ARCH"
-    assert mend in str(item.error)
+    assert told in str(item.error)
     assert len(depot.stored("insights")) == len(records)
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
     assert "insights" in {letter["target"] for letter in stack.celery_json("dlq", "list")}
 
 

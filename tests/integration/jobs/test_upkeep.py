@@ -29,6 +29,8 @@ def test_an_empty_database_is_kept_as_it_is(stack: Stack, database_url: str) -> 
     stack.worker(RETRY_CAP_SECONDS="1")
     run = stack.wait_for_end(stack.start_run("database_optimisation", SUNDAY), seconds=120)
     assert (run.status, run.targets) == ("succeeded", 3)
+    ends = {name: item.ended_at or 0 for name, item in items(stack, run.run_id).items()}
+    assert sorted(ends, key=ends.__getitem__) == ["analyze", "reindex", "vacuum"]
     assert run.totals["analyze_tables"] > len(TIME_FIELDS)
     assert (run.totals["reindex_tables"], run.totals["vacuum_tables"]) == (0, 0)
     size = run.totals["vacuum_database_bytes_before"]

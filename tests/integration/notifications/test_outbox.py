@@ -46,6 +46,15 @@ def test_an_event_is_told_once(outbox: Outbox) -> None:
     assert ids(take(outbox)) == ["3"]
 
 
+def test_what_a_notice_covers_is_told_with_it(outbox: Outbox) -> None:
+    """It is known as told, and no notice of its own comes of it."""
+    assert outbox.untold(["alert/1", "alert/2"]) == {"alert/1", "alert/2"}
+    assert outbox.put(notices(1), covered=["alert/1", "alert/2"]) == 1
+    assert outbox.untold(["alert/1", "alert/2", "alert/3"]) == {"alert/3"}
+    assert outbox.put(notices(1, 2)) == 0
+    assert ids(take(outbox)) == ["1"]
+
+
 def test_a_batch_stays_until_it_is_done(outbox: Outbox) -> None:
     """Whoever dies with it leaves the same one, under the same second, to the next."""
     outbox.put(notices(1))

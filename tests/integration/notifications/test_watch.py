@@ -10,6 +10,7 @@ from celery import Celery
 from redis import ConnectionError
 from support.channels import variable, write_config
 from support.ledgers import OCCURRENCE, message, new_run
+from support.polling import wait_until
 
 from bionewsbot import settings
 from bionewsbot.api.shared_circuit import SharedCircuit
@@ -83,7 +84,7 @@ def test_runs_by_how_they_ended(look: Look) -> None:
     partial = run(at(1), "GILD", done=("PFE",))
     run(at(2), done=("PFE",))
     ledger().open(new_run(at(3), start_by=OCCURRENCE.scheduled_for))
-    ledger().open(new_run(at(4), missed="its catch-up policy"))
+    ledger().open(new_run(at(4, "another"), missed="its catch-up policy"))
     ledger().cancel(ledger().open(new_run(at(5))).new.occurrence.run_id, "an operator")
     ledger().open(new_run(at(6)))
     found = look()
@@ -95,6 +96,31 @@ def test_runs_by_how_they_ended(look: Look) -> None:
     assert any(each.startswith(f"run_failed/{failed.run_id}/") for each in found)
     assert any(each.startswith(f"run_partial/{partial.run_id}/") for each in found)
     assert look() == []
+
+
+def test_missed_occurrences_of_an_entry_are_told_together(look: Look) -> None:
+    """How many, the first and the last; each once, also when two looks see the same one."""
+    look()
+    for minute in (2, 0, 1):
+        ledger().open(new_run(at(minute), missed="its catch-up policy"))
+    ledger().open(new_run(at(0, "another"), missed="its catch-up policy"))
+    look()
+    batch = outbox().take()
+    assert batch is not None
+    another, several = sorted(batch.notices, key=lambda notice: notice.title)
+    assert another.title == "another@2026-01-15T06:00:00Z: missed"
+    assert several.title == "daily_company_analysis: 3 occurrences missed"
+    assert several.body.splitlines() == [
+        "the first 2026-01-15T06:00:00Z, the last 2026-01-15T06:02:00Z",
+        "its catch-up policy",
+        "celery -A bionewsbot runs list --entry daily_company_analysis",
+    ]
+    outbox().done(batch)
+    # Ten seconds are looked at twice.
+    ledger().open(new_run(at(3), missed="its catch-up policy"))
+    look()
+    (late,) = wait_until(outbox().take, "there is a batch").notices
+    assert late.title == "daily_company_analysis@2026-01-15T06:03:00Z: missed"
 
 
 def test_a_run_that_fails_again_is_told_again(look: Look) -> None:

@@ -1,6 +1,7 @@
 """The weekly report from its job to the stored report: real worker, real Redis, both databases."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,8 @@ from bionewsbot.reports.period import WEEK
 from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import ledger
 from bionewsbot.runs.model import JOB, Message, Occurrence, Run
+from bionewsbot.scheduling.entries import Entry
+from bionewsbot.scheduling.timetable import load_timetable
 from bionewsbot.tasks import report as tasks
 
 ENTRY = "weekly_comprehensive_report"
@@ -110,6 +113,8 @@ def test_a_week_becomes_a_report(weeks: Weeks, log_lines: Lines) -> None:
     assert [one.title for one in report.insights.companies[0].stories] == ["Gilead: event"] * 2
     assert [one.severity for one in report.insights.companies[0].stories] == ["high", "medium"]
     assert report.alerts.by_state == {"open": 1, "acknowledged": 0, "closed": 1}
+    (before,) = report.alerts.open_before.companies
+    assert (report.alerts.open_before.total, before.company_id) == (1, "GILD")
     read, _ = report.summary.read_first
     assert (read.story.url, read.why) == (
         "https://www.sec.gov/1.htm",
@@ -140,6 +145,26 @@ def test_a_second_run_of_a_week_changes_nothing(
     assert weeks.stored() == before
     assert [notice.id for notice in told] == ["report_ready/2026-W04"] * 2
     assert "2 companies, 0 that are missing" in told[0].body
+
+
+def test_the_week_is_that_of_the_entrys_clocks(weeks: Weeks) -> None:
+    """Half past midnight on a Monday in Zurich: the week there has just ended, in UTC it hasn't."""
+    timetable = load_timetable(weeks.app)
+    entry = Entry(ENTRY, replace(timetable[ENTRY], timezone="Europe/Zurich"))
+    at = datetime(2026, 1, 25, 23, 30, tzinfo=UTC)
+    start_run(weeks.app, ledger(), entry.run_by_operator(weeks.app, at))
+    run = weeks.end(f"{ENTRY}@2026-01-25T23:30:00Z")
+    # The story of 18 January, 23:59:59 UTC, is in it; that of the 25th, 23:59:59, is not.
+    assert (run.status, run.totals["insights"]) == ("succeeded", 2)
+    period = weeks.report().period
+    assert (period.timezone, period.start.isoformat()) == (
+        "Europe/Zurich",
+        "2026-01-18T23:00:00+00:00",
+    )
+    assert period.end.isoformat() == "2026-01-25T23:00:00+00:00"
+    again = entry.run_by_operator(weeks.app, at, again=True)
+    start_run(weeks.app, ledger(), again)
+    assert weeks.end(run.run_id).totals["report_unchanged"] == 1
 
 
 def test_another_content_is_kept_unless_an_operator_asks(weeks: Weeks) -> None:

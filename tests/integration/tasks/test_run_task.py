@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from support.ledgers import OCCURRENCE, message, new_run
 from support.polling import wait_until
 
 from bionewsbot import logs
+from bionewsbot import settings as settings_module
 from bionewsbot.dead_letters.letters import Letters
 from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotYet, OutOfMemory, RateLimited
 from bionewsbot.runs import heartbeat as heartbeat_module
@@ -292,6 +294,26 @@ def test_a_task_gives_signs_of_life(app: Celery, configured: pytest.MonkeyPatch)
     deliver(task(app, work), address)
     assert held == [[address]]
     assert not heartbeat._held
+
+
+@pytest.mark.parametrize(("budget", "state"), [(None, "failed"), (inf, "sent")])
+def test_a_task_may_have_a_budget_of_its_own(
+    app: Celery, configured: pytest.MonkeyPatch, budget: float | None, state: str
+) -> None:
+    """Where that of the settings is used up, one that may work for hours is tried again."""
+    configured.setenv("RETRY_BUDGET_SECONDS", "1")
+    settings_module.current.cache_clear()
+
+    def work(self: RunTask) -> Outcome:
+        raise BackendUnavailable("503 from the backend", retry_after=60)
+
+    def retry(**options: Any) -> None:
+        raise Retry("later", when=options["countdown"])
+
+    made = task(app, work, retry_budget=budget)
+    configured.setattr(made, "retry", retry)
+    deliver(made, open_run())
+    assert item().state == state
 
 
 def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> None:

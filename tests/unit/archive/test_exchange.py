@@ -1,69 +1,27 @@
 """Records move between backend and archive, through deaths at every step."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.shelves import BEGAN, Death, Fate, MortalStorage, Shelf, record
+from support.archive_stage import COLLECTION, NOW, Stage, mine
+from support.shelves import BEGAN, Death, Fate, record
 
-from bionewsbot.api.client import BackendClient
 from bionewsbot.archive.archive import Archive
-from bionewsbot.archive.exchange import Moved, go_on, hand_over, restore
+from bionewsbot.archive.exchange import Moved, restore
 from bionewsbot.archive.parts import Part
 from bionewsbot.archive.storage import Storage
 from bionewsbot.errors import (
     ArchiveCorrupt,
     ArchiveExists,
     BackendRefused,
-    NotYet,
     RetryableError,
 )
-
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
-COLLECTION = "insights"
-
-
-def mine() -> None:
-    """Nobody else moves records."""
-
-
-class Stage:
-    """A shelf, an archive, and what tests do with them."""
-
-    def __init__(self, folder: Path, count: int, fate: Fate | None = None) -> None:
-        self.fate = fate or Fate()
-        self.shelf = Shelf([record(number) for number in range(count)], self.fate)
-        self.client = cast(BackendClient, self.shelf)
-        self.archive = Archive(MortalStorage(folder, self.fate))
-        self.all = dict(self.shelf.records)
-
-    def hand_over(self, hours: int, **options: Any) -> Moved:
-        """Hand over what is older than so many hours after the first."""
-        return hand_over(
-            self.client,
-            self.archive,
-            COLLECTION,
-            before=BEGAN + timedelta(hours=hours),
-            written_by="data_cleanup@2026-06-01T03:00:00Z",
-            **{"still_mine": mine, "now": lambda: NOW, "part_records": 4, **options},
-        )
-
-    def archived(self) -> list[dict[str, Any]]:
-        """Return all that the archive alone answers for."""
-        parts = self.archive.parts(COLLECTION)
-        return [
-            one for part in parts if part.state != "restored" for one in self.archive.records(part)
-        ]
-
-    def assert_each_once(self) -> None:
-        """Archive and backend together hold every record once, and as it was."""
-        ids = [one["id"] for one in self.archived()] + list(self.shelf.records)
-        assert sorted(ids) == sorted(self.all)
-        assert {one["id"]: one for one in self.archived()} | self.shelf.records == self.all
 
 
 def test_what_is_old_moves_and_nothing_else(tmp_path: Path) -> None:
@@ -145,7 +103,7 @@ def test_a_backend_that_refuses_all_calls_changes_nothing(tmp_path: Path) -> Non
         restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
     assert len(stage.archived()) == 2
     stage.shelf.refused = set()
-    go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+    stage.go_on()
     assert stage.shelf.records == stage.all
 
 
@@ -153,8 +111,7 @@ def test_a_part_that_is_corrupt_deletes_nothing(tmp_path: Path) -> None:
     """A hand-over that died half way doesn't go on with an object that has changed."""
     stage = Stage(tmp_path, 3)
     stage.hand_over(3)
-    (part,) = stage.archive.parts(COLLECTION)
-    stage.archive.mark(part, "handing over")
+    (tmp_path / COLLECTION / "00000001.kept").unlink()
     stage.shelf.records = dict(stage.all)
     (path,) = tmp_path.rglob("*.gz")
     data = bytearray(path.read_bytes())
@@ -210,26 +167,30 @@ def test_who_lost_the_lock_stops_before_the_next_step(tmp_path: Path) -> None:
         assert not stage.shelf.records
 
 
-def test_a_mover_frozen_before_its_delete_deletes_nothing_later(tmp_path: Path) -> None:
-    """Another one ended its work meanwhile, and the part was restored."""
-    stage = Stage(tmp_path, 3)
-    delete = stage.shelf.delete_exported
-    others: list[Moved] = []
+def test_a_part_of_the_same_name_in_another_archive_is_another_one(tmp_path: Path) -> None:
+    """What was archived, restored and archived at a new place can be restored from there too."""
+    stage = Stage(tmp_path / "old", 3)
+    stage.hand_over(3)
+    stage.restore_one()
+    stage.archive = Archive(Storage(str(tmp_path / "new")))
+    stage.hand_over(3, now=lambda: NOW + timedelta(days=1))
+    assert stage.shelf.records == {}
+    stage.assert_each_once()
+    stage.restore_one()
+    assert stage.shelf.records == stage.all
 
-    def still_mine() -> None:
-        if others:
-            raise NotYet("another one is at it")
 
-    def frozen(collection: str, ids: Any, *, idempotency_key: str) -> Any:
-        stage.shelf.delete_exported = delete  # type: ignore[method-assign]
-        others.append(stage.hand_over(3))
-        _restore_one(stage)
-        assert stage.shelf.records == stage.all
-        return delete(collection, ids, idempotency_key=idempotency_key)
-
-    stage.shelf.delete_exported = frozen  # type: ignore[method-assign]
-    with pytest.raises(NotYet):
-        stage.hand_over(3, still_mine=still_mine)
+def test_an_archive_from_a_backup_gives_up_nothing(tmp_path: Path) -> None:
+    """A part that the backup has and that was restored since: what isn't back stays archived."""
+    stage = Stage(tmp_path / "archive", 3)
+    stage.hand_over(3)
+    shutil.copytree(tmp_path / "archive", tmp_path / "backup")
+    stage.restore_one()
+    stage.hand_over(3)  # into a part that is lost with the archive's disk
+    stage.archive = Archive(Storage(str(tmp_path / "backup")))
+    stage.restore_one()
+    assert (stage.shelf.records, len(stage.archived())) == ({}, 3)
+    stage.restore_one()
     assert stage.shelf.records == stage.all
 
 
@@ -249,25 +210,18 @@ def test_through_deaths_at_any_step_each_record_is_held_once(
             if what == "hand over":
                 stage.hand_over(data.draw(st.integers(0, 13)))
             else:
-                _restore_one(stage)
+                stage.restore_one()
         except Death:
             pass
         stage.fate.left = None
         # Through a death it may stand in both places, and never in none.
         held = {one["id"] for one in stage.archived()} | stage.shelf.records.keys()
         assert held == stage.all.keys()
-    go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+    stage.go_on()
     stage.assert_each_once()
     for part in stage.archive.parts(COLLECTION):
         if part.state != "restored":
             stage.archive.verify(part)
-
-
-def _restore_one(stage: Stage) -> None:
-    for part in stage.archive.parts(COLLECTION):
-        if part.state != "restored":
-            restore(stage.client, stage.archive, part, still_mine=mine, now=lambda: NOW)
-            return
 
 
 @pytest.mark.parametrize("taken", [False, True])
@@ -282,11 +236,11 @@ def test_a_restore_that_dies_at_any_step_is_finished(tmp_path: Path, taken: bool
             stage.shelf.records[newer["id"]] = newer
         stage.fate.left = step
         try:
-            _restore_one(stage)
+            stage.restore_one()
         except Death:
             deaths += 1
         stage.fate.left = None
-        go_on(stage.client, stage.archive, COLLECTION, still_mine=mine, now=lambda: NOW)
+        stage.go_on()
         if any(part.state == "kept" and not part.replaces for part in _counting(stage)):
             continue  # it died before the part was marked: nothing has happened
         assert stage.archived() == ([record(1)] if taken else [])

@@ -47,14 +47,6 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
     assert storage.names("insights") == ["1.json"]
 
 
-def test_replace_puts_the_whole_in_place(tmp_path: Path) -> None:
-    """Also where nothing was there."""
-    storage = Storage(str(tmp_path))
-    for content in (b"one", b"two"):
-        storage.replace("insights/1.json", content)
-        assert storage.read("insights/1.json") == content
-
-
 def test_nothing_is_there_before_the_first_write(tmp_path: Path) -> None:
     """A location that isn't there yet has no names, no folders, and nothing to remove."""
     storage = Storage(str(tmp_path / "later"))
@@ -67,7 +59,10 @@ def test_nothing_is_there_before_the_first_write(tmp_path: Path) -> None:
     ("number", "mend"),
     [
         (errno.ENOSPC, "No space left on device; free some space there"),
-        (errno.EACCES, "Permission denied; let this user write there, or set ARCHIVE_LOCATION"),
+        (
+            errno.EACCES,
+            "Permission denied; let this user or these keys write there, or set ARCHIVE_LOC",
+        ),
         (errno.EIO, "Input/output error; is ARCHIVE_LOCATION right, and reachable"),
     ],
 )

@@ -6,18 +6,30 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from support.answers import company, page
 from support.channels import TOKEN, Webhooks, variable, write_config
-from support.faulty_backend import Reply
+from support.faulty_backend import FaultyBackend, Reply
 
 from bionewsbot.cli.notify import notify
 
 Run = Callable[..., Result]
 
 
+COMPANIES = "/api/v1/companies"
+
+
 @pytest.fixture
-def run(configured: pytest.MonkeyPatch, tmp_path: Path, webhooks: Webhooks) -> Run:
+def run(
+    configured: pytest.MonkeyPatch,
+    tmp_path: Path,
+    webhooks: Webhooks,
+    faulty_backend: FaultyBackend,
+) -> Run:
     """Return what runs a command as `celery -A bionewsbot notify` does, with two channels."""
     configured.setenv("BIONEWSBOT_CONFIG_DIR", str(tmp_path))
+    configured.setenv("API_BASE_URL", faulty_backend.url)
+    known = page(company("GILD"), company("PFE", status="paused"))
+    faulty_backend.on("GET", COMPANIES, Reply(200, known))
     for channel in ("team", "ops"):
         configured.setenv(variable(channel), webhooks.on(channel, Reply(200, {})))
     write_config(
@@ -74,7 +86,7 @@ def test_test_sends_by_each_channel(run: Run, webhooks: Webhooks) -> None:
 def test_test_of_one_channel(run: Run, webhooks: Webhooks) -> None:
     """The other one gets nothing; as JSON."""
     shown = json.loads(run("test", "--channel", "ops", "--json").output)
-    assert shown == {"channels": [{"channel": "ops", "sent": True, "error": None}]}
+    assert shown == {"channels": [{"channel": "ops", "sent": True, "error": None}], "warnings": []}
     assert webhooks.titles("team") == []
 
 
@@ -83,7 +95,27 @@ def test_test_of_a_channel_that_fails(run: Run, webhooks: Webhooks) -> None:
     webhooks.on("ops", Reply(401, {}))
     failed, sent = run("test", code=1).output.splitlines()
     assert failed.startswith("ops: channel 'ops': ") and "error=401" in failed
+    assert failed.endswith("Is what OPS_URL holds still right?")
     assert sent == "team: sent"
+
+
+def test_test_warns_of_unknown_companies(run: Run, faulty_backend: FaultyBackend) -> None:
+    """Nobody would ever be told of what is misspelt; what was sent is sent all the same."""
+    faulty_backend.on("GET", COMPANIES, Reply(200, page(company("GILD"), company("PFEX"))))
+    done = run("test")
+    assert done.stdout.splitlines() == ["ops: sent", "team: sent"]
+    warning = "rule 1: there is no company 'PFE': is it 'PFEX'?"
+    assert done.stderr.splitlines() == [f"Warning: {warning}"]
+    assert json.loads(run("test", "--json").stdout)["warnings"] == [warning]
+
+
+def test_test_without_a_backend(run: Run, faulty_backend: FaultyBackend, tmp_path: Path) -> None:
+    """A backend that is down is said; one that keeps no companies has those of the file."""
+    faulty_backend.on("GET", COMPANIES, Reply(503, {}))
+    assert "whether the rules' companies exist is not known: GET" in run("test").stderr
+    faulty_backend.on("GET", COMPANIES, Reply(404, {}))
+    (tmp_path / "companies.yaml").write_text("companies: [{id: GILD, name: Gilead}]\n")
+    assert run("test").stderr == "Warning: rule 1: there is no company 'PFE'\n"
 
 
 def test_test_of_an_unknown_channel(run: Run) -> None:

@@ -27,6 +27,12 @@ ROOT = Path(__file__).parents[3]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 SECRET = re.compile(r"PASSWORD|KEY|AUTH|SECRET|TOKEN")
 
+OBJECT_STORE = {
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"),
+}
+"""What an archive in an object store needs, as the store's own programs call it."""
+
 NOT_PASSED = {
     # The compose file's own Redis and its databases; what another Redis needs, an override sets.
     *("EMBEDDED_REDIS", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE"),
@@ -37,7 +43,7 @@ NOT_PASSED = {
     # Ports are mapped on the host; inside they stay as they are.
     *("PROMETHEUS_PORT", "FLOWER_PORT", "HEALTH_CHECK_PORT"),
     # Set by the image, or used by the local processes alone.
-    *("BIONEWSBOT_CONFIG_DIR", "ARCHIVE_LOCATION", "LOG_DIR"),
+    *("BIONEWSBOT_CONFIG_DIR", "LOG_DIR"),
     *("BACKEND_DATABASE_URL_FILE", "BACKEND_API_KEY_FILE"),
 }
 """Variables of config/.env.example that no container gets. Whoever adds a variable either passes
@@ -112,11 +118,28 @@ def test_valkey_keeps_what_it_accepted(services: dict[str, dict[str, Any]]) -> N
     assert services["postgres"]["volumes"] == ["postgres-data:/var/lib/postgresql/data"]
 
 
+def test_the_archive_outlives_its_containers(services: dict[str, dict[str, Any]]) -> None:
+    """Each worker has the default folder of the archive in one volume, which its user may write."""
+    default = bionewsbot.settings.load(Path("no.env")).archive_location
+    for name in ("worker-high", "worker-all"):
+        assert services[name]["volumes"] == [f"archive-data:{default}"]
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert f"install -d -o bionewsbot -g bionewsbot {default}\n" in dockerfile
+
+
+def test_the_image_can_reach_an_object_store() -> None:
+    """The packages for s3:// are among those of the lock file."""
+    lock = (ROOT / "deploy" / "requirements.lock").read_text(encoding="utf-8")
+    assert re.search(r"^s3fs==", lock, re.M)
+
+
 def test_no_secret_has_a_default(services: dict[str, dict[str, Any]]) -> None:
-    """A secret comes from outside, and its absence is told with the mend."""
+    """A secret comes from outside, and its absence is told with the mend where it is needed."""
     for name, service in services.items():
         for variable, value in (service.get("environment") or {}).items():
-            if SECRET.search(variable):
+            if variable in OBJECT_STORE:
+                assert value is None, f"{name}: {variable}"
+            elif SECRET.search(variable):
                 wanted = r"(bionewsbot:)?\$\{[A-Z_]+:\?[^}]*deploy/compose/secrets[^}]*\}"
                 assert re.fullmatch(wanted, str(value)), f"{name}: {variable}"
     for name, rest in re.findall(r"\$\{(\w+)([^}]*)\}", COMPOSE_TEXT):
@@ -227,7 +250,7 @@ def test_settings_reach_the_containers(services: dict[str, dict[str, Any]]) -> N
     passed = {
         name for service in ("worker-all", "backend") for name in services[service]["environment"]
     } - {"PGPASSWORD"}
-    assert passed == documented - NOT_PASSED
+    assert passed == (documented - NOT_PASSED) | OBJECT_STORE
     assert NOT_PASSED <= documented
     same = services["worker-all"]["environment"]
     for name in ("worker-high", "beat", "companies-sync"):

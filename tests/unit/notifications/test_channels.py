@@ -10,7 +10,8 @@ from support.channels import TOKEN, Webhooks
 from support.faulty_backend import Reply
 from support.smtp_sink import SmtpSink
 
-from bionewsbot.errors import ChannelFailed
+from bionewsbot.errors import ChannelFailed, ChannelRefused
+from bionewsbot.notifications import channels
 from bionewsbot.notifications.channels import Channel
 from bionewsbot.notifications.notices import Notice
 
@@ -25,7 +26,7 @@ NOTICE = Notice(
 
 def test_a_webhook(webhooks: Webhooks) -> None:
     """Title on one line, body and mood, as they are."""
-    Channel("team", webhooks.on("team", Reply(200, {}))).send(NOTICE)
+    Channel("team", webhooks.on("team", Reply(200, {})), "TEAM_URL").send(NOTICE)
     (got,) = webhooks.got("team")
     assert got["title"] == "GILD: <b>Form 8-K</b> & more"
     assert got["message"] == NOTICE.body
@@ -35,7 +36,7 @@ def test_a_webhook(webhooks: Webhooks) -> None:
 def test_a_mail(smtp_sink: SmtpSink) -> None:
     """Subject and text arrive as they are, to whom the address names."""
     address = f"mailto://127.0.0.1:{smtp_sink.port}?from=bot@example.com&to=ops@example.com"
-    Channel("mail", address).send(NOTICE)
+    Channel("mail", address, "TEAM_URL").send(NOTICE)
     (mail,) = smtp_sink.mails
     assert mail["Subject"] == "GILD: <b>Form 8-K</b> & more"
     assert mail["To"] == "ops@example.com"
@@ -43,21 +44,57 @@ def test_a_mail(smtp_sink: SmtpSink) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "error", "said"),
     [
-        (Reply(403, {}), "error=403"),
-        (Reply(500, {}), "error=500"),
-        (Reply(reset=True), "Connection error"),
+        (Reply(307, {}, headers={"Location": "/elsewhere"}), ChannelRefused, "error=307"),
+        (Reply(403, {}), ChannelRefused, "error=403.*Is what TEAM_URL holds still right"),
+        (Reply(429, {}), ChannelFailed, "error=429"),
+        (Reply(500, {}), ChannelFailed, "error=500"),
+        (Reply(reset=True), ChannelFailed, "Connection error"),
     ],
-    ids=["403", "500", "reset"],
+    ids=["307", "403", "429", "500", "reset"],
 )
-def test_a_failure_says_why(webhooks: Webhooks, reply: Reply, said: str) -> None:
-    """With the channel's name, and nothing of its address."""
-    channel = Channel("team", webhooks.on("team", reply))
-    with pytest.raises(ChannelFailed, match="channel 'team': .*" + said) as raised:
+def test_a_failure_says_why(
+    webhooks: Webhooks, reply: Reply, error: type[Exception], said: str
+) -> None:
+    """With the channel's name, and nothing of its address; what no retry mends is a refusal."""
+    channel = Channel("team", webhooks.on("team", reply), "TEAM_URL")
+    with pytest.raises(error, match="channel 'team': .*" + said) as raised:
         channel.send(NOTICE)
     for secret in (TOKEN, "passw0rd", "127.0.0.1"):
         assert secret not in str(raised.value) + repr(channel) + channel.shown
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "said"),
+    [
+        (Reply(silent=True), {"rto": 0.2}, "Connection error"),
+        (Reply(trickle=True), {}, "it took more than 0.2 s"),
+    ],
+    ids=["silent", "trickle"],
+)
+def test_a_receiver_that_never_ends(
+    webhooks: Webhooks,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Reply,
+    options: dict[str, float],
+    said: str,
+) -> None:
+    """One that says nothing has apprise's time, one that goes on and on has ours."""
+    if reply.trickle:
+        monkeypatch.setattr(channels, "LONGEST_SECONDS", 0.2)
+    channel = Channel("team", webhooks.on("team", reply, **options), "TEAM_URL")
+    with pytest.raises(ChannelFailed, match=said):
+        channel.send(NOTICE)
+
+
+def test_recipients_that_fail_in_different_ways() -> None:
+    """A refusal of one is none of all: the notice is tried again for the others' sake."""
+    channel = Channel("team", "json://127.0.0.1:1", "TEAM_URL")
+    gone, away = "Failed to send: error=404.", "A Connection error occurred."
+    assert isinstance(channel._failure([gone, gone]), ChannelRefused)
+    for mixed in ([gone, away], [gone, "error=503."], []):
+        assert isinstance(channel._failure(mixed), ChannelFailed)
 
 
 def test_nothing_of_an_address_is_logged(
@@ -69,12 +106,12 @@ def test_nothing_of_an_address_is_logged(
     configured.setenv("LOG_LEVEL", "DEBUG")
     settings.current.cache_clear()
     logs.configure(settings.current())
-    channel = Channel("team", webhooks.on("team", Reply(200, {}), Reply(401, {})))
+    channel = Channel("team", webhooks.on("team", Reply(200, {}), Reply(401, {})), "TEAM_URL")
     channel.send(NOTICE)
-    with pytest.raises(ChannelFailed):
+    with pytest.raises(ChannelRefused):
         channel.send(NOTICE)
     with pytest.raises(ValueError, match="not one address"):
-        Channel("bad", f"nothing://{TOKEN}")
+        Channel("bad", f"nothing://{TOKEN}", "TEAM_URL")
     logging.getLogger("bionewsbot").debug("the log works")
     lines = log_lines()
     assert [line["event"] for line in lines][-1] == "the log works"
@@ -86,7 +123,7 @@ def test_a_plugin_that_breaks(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatc
     """A defect of apprise is a failure of the channel, without the address that it mentions."""
     from apprise import Apprise
 
-    channel = Channel("team", webhooks.on("team", Reply(200, {})))
+    channel = Channel("team", webhooks.on("team", Reply(200, {})), "TEAM_URL")
 
     def broken(*_: object, **__: object) -> bool:
         raise RuntimeError(f"no way to http://user:passw0rd@host/team/{TOKEN.lower()}")
@@ -100,8 +137,8 @@ def test_a_plugin_that_breaks(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatc
 
 def test_threads_hear_their_own_failures(webhooks: Webhooks) -> None:
     """Two channels that fail at the same time don't speak of each other."""
-    codes = {"one": 401, "two": 503}
-    channels = [Channel(name, webhooks.on(name, Reply(codes[name], {}))) for name in codes]
+    codes = {"one": 502, "two": 503}
+    both = [Channel(name, webhooks.on(name, Reply(codes[name], {})), "URL") for name in codes]
 
     def fail(channel: Channel) -> str:
         with pytest.raises(ChannelFailed) as raised:
@@ -110,6 +147,6 @@ def test_threads_hear_their_own_failures(webhooks: Webhooks) -> None:
 
     run: Callable[[Channel], str] = fail
     with ThreadPoolExecutor(2) as pool:
-        for channel, said in zip(channels * 5, pool.map(run, channels * 5), strict=True):
+        for channel, said in zip(both * 5, pool.map(run, both * 5), strict=True):
             other = codes["two" if channel.name == "one" else "one"]
             assert f"error={codes[channel.name]}" in said and str(other) not in said

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from support.weeks import WEEK, alert, analysis, full_report, insight, report, risk, section
 
-from bionewsbot.reports import rules
+from bionewsbot.reports import rules, words
 from bionewsbot.reports.model import Gap, Report
 
 
@@ -27,7 +27,7 @@ def test_a_company_without_data_is_in_the_report() -> None:
     """Told as not analysed and without a score: silence isn't calm."""
     made = report(section("JNJ", analyses=()))
     assert (made.portfolio.companies, made.portfolio.gathered) == (1, 1)
-    assert made.summary.changes == ("No insight about any of 1 companies.", "No alert.")
+    assert made.summary.changes == ("No insight about any of 1 company.", "No alert.")
     assert made.activity.never_analysed == made.risk.unscored == ("JNJ",)
     assert recommended(made) == {"unwatched": ("JNJ",)}
 
@@ -46,7 +46,7 @@ def test_the_summary_says_what_changed() -> None:
     assert full_report().summary.changes[4:] == (
         "Risk down for 1 company: PFE Inc. -5.",
         "Sources failed during the week: a. Silence of theirs is no calm.",
-        "1 of 4 companies are missing here.",
+        "1 company is missing here, of 4.",
     )
 
 
@@ -133,6 +133,31 @@ def test_an_open_alert_is_seen_behind_many_that_are_closed() -> None:
     closed = [alert(n, "closed", severity="critical") for n in range(20)]
     made = report(section(alerts=[*closed, alert(30, "open", severity="high")]))
     assert recommended(made) == {"open-alert": ("GILD",)}
+
+
+def test_alerts_of_before_that_are_open() -> None:
+    """Apart from those of the week, the gravest first; a grave one is to be attended to."""
+    made = report(
+        section("A", open_before=[alert(n, company_id="A") for n in range(9)]),
+        section("B", open_before=[alert(1, company_id="B", severity="critical")]),
+        section("C"),
+    )
+    before = made.alerts.open_before
+    assert (made.alerts.total, before.total) == (0, 10)
+    assert [(one.company_id, one.total, len(one.stories)) for one in before.companies] == [
+        ("B", 1, 1),
+        ("A", 9, 3),
+    ]
+    assert made.summary.changes[1:3] == ("No alert.", "10 alerts are still open from before.")
+    assert recommended(made) == {"open-alert": ("B",)}
+
+
+def test_a_recommendation_names_twenty_and_counts_the_rest() -> None:
+    """Its text has the whole number."""
+    (one,) = report(*(section(f"C{n:02}", risk=[risk(1, 90)]) for n in range(23))).recommendations
+    assert (one.companies[0], len(one.companies), one.more) == ("C00", 20, 3)
+    assert one.text.startswith("The risk of 23 companies is 80 or higher")
+    assert words.about(one).endswith(", C19 and 3 more)")
 
 
 def test_sources_and_dates_of_all_companies_are_put_together() -> None:

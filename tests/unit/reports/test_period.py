@@ -1,6 +1,7 @@
-"""The week that a report is about: a function of the scheduled time alone."""
+"""The week that a report is about: a function of the scheduled time and a zone alone."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import given
@@ -51,14 +52,54 @@ def test_years_of_mondays_have_each_week_once() -> None:
     assert long_years == {"2020", "2026", "2032", "2037", "2043", "2048", "2054"}
 
 
-@given(st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1)), st.integers(-12, 14))
-def test_the_week_before_is_over_by_less_than_a_week(naive: datetime, hours: int) -> None:
-    """Whenever it is, and whatever zone says so."""
+@pytest.mark.parametrize(
+    ("moment", "zone", "name", "start", "hours"),
+    [
+        # Half past midnight on a Monday there is still Sunday in UTC.
+        ("2026-01-25T23:30", "Europe/Zurich", "2026-W04", "2026-01-18T23:00", 168),
+        ("2026-01-25T22:59", "Europe/Zurich", "2026-W03", "2026-01-11T23:00", 168),
+        ("2026-01-26T08:00", "America/New_York", "2026-W04", "2026-01-19T05:00", 168),
+        ("2026-01-26T04:59", "America/New_York", "2026-W03", "2026-01-12T05:00", 168),
+        # The clocks change on the week's Sunday.
+        ("2026-03-30T06:00", "Europe/Zurich", "2026-W13", "2026-03-22T23:00", 167),
+        ("2026-10-26T07:00", "Europe/Zurich", "2026-W43", "2026-10-18T22:00", 169),
+        ("2026-03-09T08:00", "America/New_York", "2026-W10", "2026-03-02T05:00", 167),
+        # A year's end that UTC has not come to yet, or has passed.
+        ("2027-01-03T23:30", "Europe/Zurich", "2026-W53", "2026-12-27T23:00", 168),
+        ("2028-01-03T04:30", "America/New_York", "2027-W51", "2027-12-20T05:00", 168),
+        ("2024-12-29T15:00", "Asia/Tokyo", "2024-W52", "2024-12-22T15:00", 168),
+        # Leap day.
+        ("2024-03-03T23:30", "Europe/Zurich", "2024-W09", "2024-02-25T23:00", 168),
+    ],
+)
+def test_the_week_before_on_a_zones_clocks(
+    moment: str, zone: str, name: str, start: str, hours: int
+) -> None:
+    """It begins and ends at midnight there, however many hours it has."""
+    week = Week.before(datetime.fromisoformat(moment).replace(tzinfo=UTC), zone)
+    assert (week.name, week.start) == (name, datetime.fromisoformat(start).replace(tzinfo=UTC))
+    assert (week.end - week.start, week.start.tzinfo) == (timedelta(hours=hours), UTC)
+
+
+ZONES = ("UTC", "Europe/Zurich", "America/New_York", "Asia/Kolkata", "Pacific/Apia", "Asia/Beirut")
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1)), st.sampled_from(ZONES))
+def test_the_week_before_is_the_last_that_is_over(naive: datetime, zone: str) -> None:
+    """Whenever it is and wherever; and the next begins where it ends."""
     moment = naive.replace(tzinfo=UTC)
-    week = Week.before(moment)
-    assert timedelta(0) <= moment - week.end < WEEK
-    assert Week.before(moment.astimezone(timezone(timedelta(hours=hours)))) == week
-    assert Week.parse(week.name) == week
+    week = Week.before(moment, zone)
+    assert week.end <= moment < week.next.end
+    assert week.end == week.next.start and week.previous.end == week.start
+    assert Week.before(moment.astimezone(ZoneInfo("Asia/Tokyo")), zone) == week
+    assert Week.parse(week.name, zone) == week
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd"])
+def test_a_zone_that_is_none(zone: str) -> None:
+    """Such as an operator may write into an entry's arguments."""
+    with pytest.raises((ZoneInfoNotFoundError, ValueError)):
+        Week.before(datetime(2026, 1, 26, tzinfo=UTC), zone)
 
 
 @pytest.mark.parametrize("name", ["2026-W54", "2025-W53", "2026-W00", "2026-48", "latest", ""])

@@ -1,6 +1,5 @@
-"""The formats: schema, Markdown and HTML, also of texts that would like to be markup."""
+"""Markdown and HTML of a report, also of texts that would like to be markup."""
 
-import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -9,15 +8,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from markdown_it import MarkdownIt
 from support.stack import ROOT
-from support.weeks import HOSTILE, full_report, insight, report, section
+from support.weeks import HOSTILE, alert, full_report, insight, report, risk, section
 
-from bionewsbot.reports import charts, words
-from bionewsbot.reports.model import Report
+from bionewsbot.reports import charts, rules, words
+from bionewsbot.reports.model import Gap, Report
 from bionewsbot.reports.render_html import render_html
 from bionewsbot.reports.render_markdown import escape, render_markdown
-
-SCHEMA = ROOT / "docs" / "report.schema.json"
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -63,18 +61,6 @@ def page() -> Page:
     return Page(render_html(full_report()))
 
 
-def test_the_schema_that_is_shipped_is_the_models() -> None:
-    """docs/report.schema.json; `python tests/unit/reports/test_render.py` writes it anew."""
-    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == Report.model_json_schema()
-
-
-def test_a_report_is_read_as_it_was_written() -> None:
-    """Through JSON and back, with no time of its making in it."""
-    made = full_report()
-    assert Report.model_validate_json(made.model_dump_json()) == made
-    assert full_report().model_dump_json() == made.model_dump_json()
-
-
 @pytest.mark.parametrize("made", [full_report(), report()], ids=["full", "empty"])
 def test_a_page_needs_nothing_from_outside(made: Report) -> None:
     """No script, no style, font or picture of elsewhere, and the same page each time."""
@@ -108,9 +94,9 @@ def test_a_page_is_accessible(page: Page) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert len(page.all("caption")) == len(page.all("table")) > 5
     assert all(attrs.get("scope") in ("row", "col") for attrs in page.all("th"))
-    regions = [attrs for attrs in page.all("div") if attrs.get("role") == "region"]
-    assert len(regions) == len(page.all("table"))
-    assert all(attrs["aria-label"] and attrs["tabindex"] == "0" for attrs in regions)
+    groups = [attrs for attrs in page.all("div") if attrs.get("role") == "group"]
+    assert len(groups) == len(page.all("table"))
+    assert all(attrs["aria-label"] and attrs["tabindex"] == "0" for attrs in groups)
     drawings = page.all("svg")
     assert len(drawings) == 3
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
@@ -149,7 +135,7 @@ def test_charts_have_their_numbers_and_escape_their_names() -> None:
     title = root.find("{http://www.w3.org/2000/svg}title")
     assert title is not None and "changes of risk" in (title.text or "")
     texts = {element.text for element in root.iter() if element.text}
-    assert "Gilead <script>alert(1)…" in texts and "PFE Inc." in texts
+    assert "Gilead <script>aler…" in texts and "PFE Inc." in texts
     assert not [e for e in root.iter() if isinstance(e.tag, str) and e.tag.endswith("script")]
     assert "nothing to show" in charts.movers(report().risk.companies)
 
@@ -176,11 +162,22 @@ def test_markdown_of_every_part() -> None:
     assert set(columns) == {3 + 1, 4 + 1, 5 + 1, 6 + 1, 8 + 1, 2 + 1}
 
 
-def test_what_is_read_first_names_its_company_once() -> None:
-    """Where a title begins with it."""
+def test_titles_beside_a_company_leave_its_name_out() -> None:
+    """Where they begin with it: in what is read first, in tables, in what drove a risk."""
     told = [insight(1, title="GILD Inc.: trial stopped"), insight(2, title="GILD Inc. grows")]
-    read = report(section(insights=told)).summary.read_first
-    assert sorted(map(words.headline, read)) == ["GILD Inc. grows", "trial stopped"]
+    points = [risk(1, 60, [("story-1", 10)]), risk(-1, 50)]
+    made = report(section(insights=told, risk=points))
+    markdown, html = render_markdown(made), render_html(made)
+    assert "GILD Inc.: trial" not in html and "| [trial stopped]" in markdown
+    assert "GILD Inc.: [trial stopped]" in markdown and "[trial stopped (+10)]" in markdown
+    assert "GILD Inc. grows" in markdown and "GILD Inc. grows" in html
+
+
+def test_no_change_has_no_sign() -> None:
+    """A rounded loss of nothing neither."""
+    assert [words.signed(change) for change in (0.0, -0.0, None, 2, -1.5)] == [
+        *("0", "0", "–", "+2", "-1.5")
+    ]
 
 
 def test_markdown_of_an_empty_portfolio() -> None:
@@ -217,6 +214,42 @@ def test_markdown_escapes(text: str, escaped: str) -> None:
     assert escape(text) == escaped
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A|B *bold* _it_ `code` ~~gone~~",
+        "<script>alert(1)</script><img src=x onerror=y>",
+        "A\n\n# heading\n| cell |\n---",
+        "[a](javascript:x) ![b](https://evil.test) <https://evil.test> &amp; \\| end\\",
+        "1. Roche - + # & Co.",
+        "> quoted",
+    ],
+)
+def test_names_read_as_they_are_by_a_markdown_reader(name: str) -> None:
+    """As the text of a cell, a list, a link: no markup, no HTML, no link but that of its source."""
+    company = section("X", name=name, insights=[insight(1, "X", title=name)], risk=[risk(1, 90)])
+    gap = Gap(company_id="Y", name=name, reason=name)
+    text = render_markdown(report(company, gaps=(gap,)))
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    cells = [
+        "".join(part.content for part in inner.children or ())
+        for before, inner in pairwise(tokens)
+        if before.type in ("td_open", "th_open")
+    ]
+    shown = " ".join(name.split())
+    # Its gap's name and reason, its risk, its insight's company and title, and what it has most of.
+    assert cells.count(shown) == 6
+    inside = [part for token in tokens for part in token.children or ()]
+    assert {part.type for part in inside} <= {
+        *("text", "text_special", "link_open", "link_close", "em_open", "em_close")
+    }
+    assert {part.attrGet("href") for part in inside if part.type == "link_open"} == {
+        "https://example.test/X/1"
+    }
+    assert not [token for token in tokens if token.type == "html_block"]
+    assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3"}
+
+
 def test_hostile_titles_make_no_markdown() -> None:
     """Not one of its marks is left unescaped."""
     text = render_markdown(full_report())
@@ -225,15 +258,50 @@ def test_hostile_titles_make_no_markdown() -> None:
     assert not re.search(r"(?<!\\)\]\((?!<https://example\.test)", text)
 
 
+def test_what_is_open_from_before_stands_apart() -> None:
+    """With its day, so that its age is seen."""
+    old = alert(1, title="Old news", occurred_at="2025-12-01T00:00:00Z", severity="high")
+    made = report(section(open_before=[old]))
+    title = "Still open from before this week"
+    markdown = render_markdown(made).partition(f"### {title}")[2]
+    assert "| GILD Inc. | high | neutral | [Old news]" in markdown and "| 2025-12-01 |" in markdown
+    html = Page(render_html(made)).text.partition(title)[2]
+    assert "Old news" in html and "2025-12-01" in html
+    assert title not in render_markdown(report(section()))
+    assert title not in render_html(report(section()))
+
+
+def test_each_recommendation_names_its_rule() -> None:
+    """As docs/report.md does, so that a reader can look up why."""
+    documented = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    markdown, html = render_markdown(full_report()), Page(render_html(full_report())).text
+    found = [one.rule for one in full_report().recommendations]
+    assert len(found) == len(rules.RULES)
+    for rule in found:
+        assert f"Rule: {rule}" in markdown and f"Rule: {rule}" in html
+        assert f"| `{rule}` |" in documented
+
+
+def test_many_gaps_are_counted() -> None:
+    """A backend that was down for all would fill the summary with them."""
+    gaps = tuple(Gap(company_id=f"C{n}", name=f"Company {n}", reason="no") for n in range(23))
+    said = "3 more companies stand in the JSON of this report."
+    for text in (render_markdown(report(gaps=gaps)), render_html(report(gaps=gaps))):
+        assert said in text and "Company 22" in text and "Company 9" not in text
+
+
+def test_counts_have_a_scale_of_whole_numbers() -> None:
+    """However few there are."""
+    bands = report(section(risk=[risk(1, 50)])).risk.portfolio.distribution
+    root = ElementTree.fromstring(charts.risk_distribution(bands))
+    told = {one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {text for text in told if re.fullmatch("[0-9.]+", text)} == {"0", "1"}
+
+
 def test_long_tables_say_what_they_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The JSON has all."""
     monkeypatch.setattr(words, "MOST_COMPANIES", 2)
-    monkeypatch.setattr("bionewsbot.reports.render_markdown.MOST_COMPANIES", 2)
     made = report(*(section(name, insights=[insight(1, name)]) for name in "ABCDE"))
     said = "3 more companies stand in the JSON of this report."
     assert said in render_markdown(made) and said in render_html(made)
     assert "C Inc." not in render_markdown(made).partition("## Insights")[2].partition("##")[0]
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(Report.model_json_schema(), indent=2) + "\n", encoding="utf-8")

@@ -1,12 +1,17 @@
 """A company's section: counted whole, cut to what is foremost, the same in whatever order."""
 
+import itertools
 import random
+from collections.abc import Iterator
 from datetime import date
 
 import pytest
+from support import answers
 from support.weeks import HOSTILE, WEEK, alert, analysis, insight, risk, section
 
-from bionewsbot.reports.section import MAX_STORIES, MAX_TYPES, safe_url
+from bionewsbot.api.models import Alert
+from bionewsbot.reports import words
+from bionewsbot.reports.section import MAX_OPEN_BEFORE, MAX_STORIES, MAX_TYPES, safe_url
 from bionewsbot.runs.ledger import MAX_SECTION_BYTES
 
 
@@ -43,10 +48,27 @@ def test_alerts_that_are_open_come_first() -> None:
     assert [story.title[6:] for story in made.alerts] == ["7", "3", "9", "10", "6"]
 
 
+def test_what_is_open_from_before_is_counted_to_a_bound() -> None:
+    """The gravest are shown; no more is asked for than is counted."""
+    asked = []
+
+    def rows() -> Iterator[Alert]:
+        for number in itertools.count():
+            asked.append(number)
+            yield alert(number, severity="critical" if number in (3, 7) else "medium")
+
+    made = section(open_before=rows())
+    assert made.open_before == len(asked) == MAX_OPEN_BEFORE
+    assert [story.title[6:] for story in made.alerts_before] == ["7", "3", "499"]
+    assert made.alerts == () and made.alerts_by_state == {}
+
+
 def test_risk_is_the_last_of_the_week_beside_the_last_before() -> None:
     """What drove the change: what is new, what is gone, and what weighs otherwise."""
+    told = [answers.finding(story_id="story-8"), answers.finding(story_id="story-9", title="Old")]
     made = section(
         insights=[insight(1), insight(2)],
+        analyses=[analysis(findings=told)],
         risk=[
             risk(0, 99),
             risk(6.9, 70, [("story-1", 12), ("story-2", 8), ("story-8", 5)]),
@@ -59,12 +81,21 @@ def test_risk_is_the_last_of_the_week_beside_the_last_before() -> None:
     )
     assert made.risk is not None
     assert (made.risk.score, made.risk.previous, made.risk.change) == (70, 55, 15)
-    assert [(one.title, one.points) for one in made.risk.drivers] == [
-        ("Story 1", 12),
-        ("Story 2", 6),
-        (None, 4.5),
+    assert [(one.title, one.points, one.gone) for one in made.risk.drivers] == [
+        ("Story 1", 12, False),
+        ("Story 2", 6, False),
+        ("Old", 4.5, True),
     ]
     assert made.risk.drivers[0].url == "https://example.test/GILD/1"
+
+
+def test_a_driver_that_nothing_tells_of_has_its_type() -> None:
+    """The analyses of the week may look less far back than what is gone."""
+    found = section(risk=[risk(1, 50), risk(-1, 55, [("story-9", 5)])]).risk
+    assert found is not None
+    (driver,) = found.drivers
+    assert (driver.title, driver.url, driver.gone) == (None, None, True)
+    assert words.driver(driver, "GILD Inc.") == "sec_filing (no longer counted, -5)"
 
 
 @pytest.mark.parametrize(
@@ -150,26 +181,27 @@ def test_the_longest_section_fits_the_ledger() -> None:
     """Whatever the sources write, and however much."""
     wide = "\U0001f9ec\x00\u202e" + "\U0001f9ec" * 300
     url = "https://example.test/" + "ü" * 1000
+    said = {"title": wide, "polarity": wide, "source": wide}
     rows = [
         insight(
             n,
-            title=wide,
+            **said,
             type=f"{n}{wide}",
-            polarity=wide,
-            source=wide,
             severity=("low", "medium", "high", "critical")[n % 4],
             url=url[:180],
             evidence={f"{wide}_date": f"2026-05-{n % 28 + 1:02}"},
         )
         for n in range(100)
     ]
-    failed = analysis(("a", "b"))
+    told = [answers.finding(story_id=f"story-{n}", **said, url=url[:180]) for n in range(100)]
+    failed = analysis(("a", "b"), findings=told)
     source = failed.sources[0].model_copy(update={"error": wide})
     many = tuple(source.model_copy(update={"name": f"{n}{wide}"}) for n in range(20))
     made = section(
         name=wide,
         insights=rows,
-        alerts=[alert(n, title=wide, url=url[:180]) for n in range(100)],
+        alerts=[alert(n, **said, type=wide, url=url[:180]) for n in range(100)],
+        open_before=[alert(n, **said, type=wide, url=url[:180]) for n in range(100)],
         risk=[risk(1, 1, [(f"story-{n}", n) for n in range(9)]), risk(-1, 2)],
         analyses=[failed.model_copy(update={"sources": many})],
     )

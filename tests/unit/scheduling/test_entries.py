@@ -342,6 +342,15 @@ def test_the_run_of_an_occurrence() -> None:
     assert (run.overlap, run.again, run.missed) == ("queue", False, None)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "zone"), [({}, "Europe/Zurich"), ({"timezone": "Asia/Tokyo"}, "Asia/Tokyo")]
+)
+def test_a_job_that_asks_for_its_entrys_zone(kwargs: dict[str, Any], zone: str) -> None:
+    """It has it in its message, unless the entry says another one."""
+    one = entry(task="tests.zoned", timezone="Europe/Zurich", kwargs=kwargs)
+    assert one.run(APP, NOW).job == Message(JOB, "tests.zoned", "default", {"timezone": zone})
+
+
 def test_a_run_that_an_operator_wants() -> None:
     """It starts however late it is and whatever else runs."""
     run = entry(overlap="skip").run_by_operator(APP, at("2020-01-01 06:00"), again=True)

@@ -58,18 +58,18 @@ def companies(*rows: tuple[str, ...]) -> Iterator[Company]:
     return iter([Company(name=row[0], **dict(zip(fields, row, strict=False))) for row in rows])
 
 
-def run_job(task: RunTask, address: Address = ADDRESS) -> Any:
+def run_job(task: RunTask, address: Address = ADDRESS, **kwargs: str) -> Any:
     """Run a job as its message would."""
     task.push_request(headers=address.headers(), called_directly=True)
     try:
-        return task.run()
+        return task.run(**kwargs)
     finally:
         task.pop_request()
 
 
-def select(task: RunTask, address: Address = ADDRESS) -> list[tuple[str, str, str]]:
+def select(task: RunTask, address: Address = ADDRESS, **kwargs: str) -> list[tuple[str, str, str]]:
     """Return what a job selects: target, queue, type of analysis."""
-    outcome = run_job(task, address)
+    outcome = run_job(task, address, **kwargs)
     assert isinstance(outcome, FanOut)
     for message in outcome.targets:
         assert message.task == names.ANALYZE_COMPANY
@@ -150,6 +150,19 @@ def test_weekly_companies_come_on_the_day_of_the_report(
     address = Address(f"daily_company_analysis@{scheduled}", "*", 1)
     chosen = [target for target, *_ in select(analysis.daily_company_analysis, address)]
     assert chosen == (["A", "B", "C"] if weekly else ["A", "B"])
+
+
+@pytest.mark.parametrize(
+    ("timezone", "chosen"), [("UTC", []), ("Europe/Zurich", ["C"]), ("America/New_York", [])]
+)
+def test_the_day_is_that_of_the_entrys_clocks(
+    backend: Mock, timezone: str, chosen: list[str]
+) -> None:
+    """Half past midnight on a Monday in Zurich is a Sunday elsewhere."""
+    backend.companies.return_value = companies(("C", "low", "weekly"))
+    address = Address("daily_company_analysis@2026-01-18T23:30:00Z", "*", 1)
+    found = select(analysis.daily_company_analysis, address, timezone=timezone)
+    assert [target for target, *_ in found] == chosen
 
 
 def test_the_day_of_the_weekly_companies_is_a_setting(
