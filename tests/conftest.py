@@ -19,6 +19,7 @@ pytest_plugins = [
     "support.backend_app",
     "support.operating",
     "support.movers",
+    "support.six_jobs",
     "support.smtp_sink",
     "support.channels",
     "support.services",

@@ -100,6 +100,10 @@ class Depot:
         """Put records into the backend, with their company."""
         fields = {**GILD, "aliases": tuple(GILD["aliases"])}
         self.client.put_company(Company(id="GILD", **fields))
+        self.bring(collection, records)
+
+    def bring(self, collection: str, records: Iterable[Record]) -> None:
+        """Put records into the backend, whose companies are there."""
         rows = iter(records)
         while batch := list(islice(rows, PAGE_SIZE)):
             answer = self.client.import_records(collection, batch, idempotency_key=uuid4().hex)
