@@ -106,7 +106,7 @@ def cancel(run_id: str, json_output: bool) -> None:
     "--at",
     callback=moment,
     metavar="TIME",
-    help="The occurrence's scheduled time, UTC where no zone is given (default: now).",
+    help="The occurrence's scheduled time, past, UTC where no zone is given (default: now).",
 )
 @click.option("--wait", is_flag=True, help="Follow the run to its end, as `watch` does.")
 @click.option("--again", is_flag=True, help="Carry out an occurrence once more that has a run.")
@@ -131,11 +131,16 @@ def start(
     from bionewsbot.cli import runs_view
     from bionewsbot.runs.dispatch import start_run
     from bionewsbot.runs.ledger import ledger
+    from bionewsbot.runs.model import format_time
     from bionewsbot.scheduling.lookup import find_entry
 
     app: Celery = ctx.obj.app
     app.loader.import_default_modules()
-    scheduled_for = at or datetime.fromtimestamp(ledger().now(), UTC)
+    now = datetime.fromtimestamp(ledger().now(), UTC)
+    scheduled_for = at or now
+    if scheduled_for > now:
+        said = f"{format_time(scheduled_for)} has not come; what is to come, beat starts"
+        raise click.BadParameter(said, ctx, param_hint="'--at'")
     new = find_entry(app, entry).run_by_operator(app, scheduled_for, again=again)
     start_run(app, ledger(), new)
     occurrence = new.occurrence

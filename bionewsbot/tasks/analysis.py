@@ -167,15 +167,15 @@ def store_findings(client: BackendClient, analysis: Analysis, key: str) -> tuple
     The counts are of findings, not of new rows: a second delivery of the message counts the same.
     """
     alerting = [f for f in analysis.findings if f.severity in ALERTING_SEVERITIES]
-    alerts = [NewAlert.of(analysis, finding) for finding in alerting]
     for finding in analysis.findings:
         insight = NewInsight.of(analysis, finding)
         client.store_insight(insight, idempotency_key=_key(key, analysis, "insight", finding))
-    for finding, alert in zip(alerting, alerts, strict=True):
+    for finding in alerting:
+        alert = NewAlert.of(analysis, finding)
         client.store_alert(alert, idempotency_key=_key(key, analysis, "alert", finding))
-    # The outbox knows what was told. The backend's "created" would be lost with a worker that dies
-    # between its answer and this.
-    tell(of_alert(alert) for alert in alerts)
+        # At once: the next one may be refused for good. The outbox knows what was told; the
+        # backend's "created" would be lost with a worker that dies between its answer and this.
+        tell([of_alert(alert)])
     return len(analysis.findings), len(alerting)
 
 

@@ -241,6 +241,13 @@ def test_a_wrong_time_is_told(run: Run) -> None:
     assert "'yesterday' is not a time such as 2026-01-15T06:00:00Z" in done.stderr
 
 
+def test_a_time_to_come_is_refused(run: Run) -> None:
+    """A report of a week that goes on would be kept, and beat would find that it has a run."""
+    done = run("start", "daily_company_analysis", "--at", "2126-01-15T06:00:00Z", code=2)
+    assert "'--at': 2126-01-15T06:00:00Z has not come; what is to come, beat starts" in done.stderr
+    assert ledger().latest(1) == []
+
+
 def test_a_broken_timetable_is_told(run: Run, tmp_path: Path) -> None:
     """Exit code 2, and no run is opened."""
     (tmp_path / "beat_schedule.py").write_text("beat_schedule = {}", encoding="utf-8")

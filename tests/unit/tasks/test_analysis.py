@@ -22,6 +22,7 @@ from bionewsbot.errors import (
     CollectionMissing,
     CompaniesFileError,
 )
+from bionewsbot.notifications.notices import Notice, of_alert
 from bionewsbot.runs.model import Address
 from bionewsbot.tasks import analysis
 from bionewsbot.tasks.base import FanOut, RunTask
@@ -267,6 +268,22 @@ def test_what_alerts(backend: Mock, polarity: str, severity: str, alerts: int) -
         (call.args[0].severity, call.args[0].polarity, call.args[0].company_id)
         for call in backend.store_alert.call_args_list
     ] == [(severity, polarity, "GILD")] * alerts
+
+
+def test_an_alert_is_told_of_once_it_is_stored(
+    backend: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the next one is refused, and the analysis given up on."""
+    told: list[Notice] = []
+    monkeypatch.setattr(analysis, "tell", told.extend)
+    stories = [answers.finding(story_id="a"), answers.finding(story_id="b")]
+    refused = BackendRefused("no", status=422)
+    backend.analysis.return_value = ended(findings=stories)
+    backend.store_alert.side_effect = [Stored(id="7", created=True), refused]
+    with pytest.raises(BackendRefused):
+        analyse()
+    first = backend.store_alert.call_args_list[0].args[0]
+    assert told == [of_alert(first)]
 
 
 def test_a_partial_analysis_counts_with_its_failed_sources(backend: Mock) -> None:
