@@ -48,7 +48,7 @@ def backend() -> BackendClient:
 
 
 @run_task(names.DAILY_COMPANY_ANALYSIS)
-def daily_company_analysis(self: RunTask, timezone: str = "UTC") -> FanOut:
+def daily_company_analysis(self: RunTask, *, timezone: str = "UTC") -> FanOut:
     """Have each active company analysed; the `weekly` ones on the day of the weekly report.
 
     Which day it is is read on the clocks of `timezone`, the entry's.

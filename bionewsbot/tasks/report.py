@@ -27,7 +27,7 @@ _OTHER_IS_THERE = 428
 
 
 @run_task(names.WEEKLY_COMPREHENSIVE_REPORT)
-def weekly_comprehensive_report(self: RunTask, timezone: str = "UTC") -> FanOut:
+def weekly_comprehensive_report(self: RunTask, *, timezone: str = "UTC") -> FanOut:
     """Have the week of each active company gathered, then the report assembled.
 
     The week is the ISO week before the scheduled time on the clocks of `timezone`, the entry's.
