@@ -253,6 +253,10 @@ class Ledger(LedgerSupervision):
         )
         return verdict, Address(run_id, target, generation) if verdict == "replayed" else None
 
+    def against_replay(self, run_id: str, target: str) -> str | None:
+        """Return what stands against a replay, as `replay` does; None if nothing does."""
+        return str(self._call("against_replay", run_id, target=target)) or None
+
     def purge_letters(self, ids: Sequence[str]) -> int:
         """Remove dead letters unrun; returns how many there were."""
         return int(self._call("purge", "", ids=list(ids)))
@@ -266,7 +270,8 @@ class Ledger(LedgerSupervision):
 
         Raises RunUnknown.
         """
-        status = str(self._call("cancel", run_id, reason=reason))
+        argument = {"reason": reason, "keep_stories": KEEP_STORIES}
+        status = str(self._call("cancel", run_id, **argument))
         if status == "unknown":
             raise RunUnknown(f"The ledger holds no run {run_id}")
         return status

@@ -60,7 +60,7 @@ function operations.cancel()
   if status == 'waiting' then
     redis.call('DEL', key_of_entry('waiting'))
   end
-  end_run('cancelled', arg.reason)
+  cut_short('cancelled', arg.reason)
   return 'cancelled'
 end
 

@@ -58,20 +58,48 @@ local function repeat_final(generation)
   end
 end
 
+-- The run ends before its items do: what was being replayed is given up on once more.
+local function cut_short(status, reason)
+  local flat = redis.call('HGETALL', items)
+  for position = 1, #flat, 2 do
+    local target, item = flat[position], cjson.decode(flat[position + 1])
+    local letter = item.generation and load_letter(letter_id(target))
+    if letter and letter.state == 'replaying' then
+      write_letter(target, item, reason)
+    end
+  end
+  end_run(status, reason)
+end
+
+-- What stands against a replay: the state of the run or the item; nil if nothing does.
+local function against_replay(item)
+  local status = field('status')
+  if not status then
+    return 'unknown'
+  end
+  if status == 'cancelled' or status == 'missed' or status == 'skipped' then
+    return status
+  end
+  if not item then
+    return 'unselected'
+  end
+  return item.state ~= 'failed' and item.state or nil
+end
+
+function operations.against_replay()
+  return against_replay(load_item(arg.target)) or ''
+end
+
 -- The item starts anew, under the same idempotency key: a new generation with all its attempts.
 function operations.replay()
-  local item, status = load_item(arg.target), field('status')
-  if not status or not item then
-    return {'unknown', 0}
-  end
-  if item.state ~= 'failed' then
-    return {item.state, 0}
-  end
-  if status ~= 'running' and status ~= 'partial' and status ~= 'failed' then
-    return {status, 0}
+  local item = load_item(arg.target)
+  local why = against_replay(item)
+  if why then
+    return {why, 0}
   end
   local generation = math.max(number('generation'), number('last_generation')) + 1
-  redis.call('HSET', run, 'last_generation', generation)
+  -- The starting deadline was for the first time; now an operator starts it.
+  redis.call('HSET', run, 'last_generation', generation, 'start_by', '')
   if arg.target == JOB then
     redis.call('HSET', run, 'job', 'open')
   elseif arg.target == FINAL then
@@ -80,9 +108,9 @@ function operations.replay()
     redis.call('HINCRBY', run, 'failed', -1)
     repeat_final(generation)
   end
-  if status ~= 'running' then
+  if field('status') ~= 'running' then
     local seconds = number('run_deadline')
-    redis.call('HSET', run, 'status', 'running', 'deadline', now + seconds, 'start_by', '')
+    redis.call('HSET', run, 'status', 'running', 'deadline', now + seconds)
     redis.call('HDEL', run, 'ended_at', 'reason')
     expire_after(seconds + number('retention'))
     enter(arg.run_id, seconds)

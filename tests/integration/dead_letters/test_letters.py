@@ -1,6 +1,8 @@
 """Dead letters on a real Redis: written with the failure, replayed, purged, copied to the queue."""
 
 import json
+from datetime import timedelta
+from functools import partial
 
 import pytest
 from celery import Celery
@@ -9,7 +11,7 @@ from support.ledgers import DEADLINE, LEASE, OCCURRENCE, LedgerUnderTest, messag
 
 from bionewsbot.dead_letters import queue
 from bionewsbot.dead_letters.letters import DEAD, REPLAYING, Letter, Letters, read_letter
-from bionewsbot.dead_letters.replay import replay
+from bionewsbot.dead_letters.replay import check, replay
 from bionewsbot.errors import LetterUnknown, ReplayRefused
 from bionewsbot.names import QUEUE_DEAD_LETTER
 from bionewsbot.runs.ledger import MAX_DEATHS, MAX_TRACEBACK_LENGTH, Verdict
@@ -215,6 +217,67 @@ def test_what_can_not_be_replayed_is_refused(
     book.redis.delete(f"bionewsbot:run:{RUN_ID}")
     with pytest.raises(ReplayRefused, match="has forgotten .* `runs start`"):
         replay(app, book.ledger, letter, by="me")
+
+
+def test_a_cancelled_replay_is_a_dead_letter_again(
+    app: Celery, book: LedgerUnderTest, broker: Broker, letters: Letters
+) -> None:
+    """With the reason as its second story; its run can be started again, and puts it right."""
+    failed(book, "GILD", "MRNA")
+    gild, mrna = sorted(letters.find(), key=lambda letter: str(letter.target))
+    replay(app, book.ledger, gild, by="me")
+    book.ledger.cancel(RUN_ID, "tired")
+    assert letters.get(mrna.id) == mrna
+    again = letters.get(gild.id)
+    assert again.state == DEAD
+    assert [(story.generation, story.why) for story in again.stories] == [
+        (1, "permanent"),
+        (2, "tired"),
+    ]
+    for letter in (again, mrna):
+        with pytest.raises(ReplayRefused, match="ended as cancelled; .* --again"):
+            replay(app, book.ledger, letter, by="me")
+    job = book.open(again=True)
+    book.ledger.fan_out(job, [message("GILD")])
+    book.ledger.finish(job, {})
+    book.ledger.finish(Address(RUN_ID, "GILD", job.generation), {})
+    assert letters.find() == [mrna]
+
+
+def test_a_replayed_job_has_no_starting_deadline(
+    app: Celery, book: LedgerUnderTest, broker: Broker, letters: Letters
+) -> None:
+    """Lost beside targets that still run, it is sent again instead of missed."""
+    start_by = OCCURRENCE.scheduled_for + timedelta(seconds=60)
+    job = book.open(start_by=start_by)
+    book.begin(job)
+    book.ledger.fan_out(job, [message("GILD")])
+    book.ledger.fail(job, "killed", why="no")
+    book.clock.advance(61)
+    replay(app, book.ledger, only(letters), by="me")
+    broker.lose("default")
+    book.clock.advance(3 * LEASE + 1)
+    reconcile(app, book.ledger)
+    assert book.ledger.get(RUN_ID).status == "running"
+    found = [Address.from_headers(sent["headers"]) for sent in broker.messages("default")]
+    assert Address(RUN_ID, JOB, 2) in found
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [("GILD", "has not selected GILD; .* `dlq purge`"), ("MRNA", "it is being carried out")],
+)
+def test_a_target_of_a_run_that_was_started_again(
+    app: Celery, book: LedgerUnderTest, letters: Letters, target: str, why: str
+) -> None:
+    """The run is known; what counts is whether it has the target now."""
+    failed(book, "GILD", "MRNA")
+    job = book.open(again=True)
+    book.ledger.fan_out(job, [message("MRNA")])
+    (letter,) = (letter for letter in letters.find() if letter.target == target)
+    for refuse in (check, partial(replay, app, by="me")):
+        with pytest.raises(ReplayRefused, match=why):
+            refuse(ledger=book.ledger, letter=letter)
 
 
 def test_letters_are_chosen(book: LedgerUnderTest, letters: Letters) -> None:
