@@ -63,11 +63,14 @@ def test_a_task_that_kills_its_process(app: Celery, stack: Stack, worker: Proces
 
 
 def test_a_task_at_its_hard_time_limit(app: Celery, stack: Stack, worker: Process) -> None:
-    """Killed once and not tried again."""
+    """Killed once and not tried again; the letter has the message whole."""
     address = start(app, stack, "tests.never_ends")
     found = letter(stack)
     assert found.last.why == "it ran past its hard time limit of 2 s"
     assert (found.run_id, found.last.starts) == (address.run_id, 1)
+    message = found.last.message or {}
+    assert message["headers"]["task"] == "tests.never_ends"
+    assert json.loads(base64.b64decode(message["body"]))[1] == {}
     goes_on(app, stack)
 
 
