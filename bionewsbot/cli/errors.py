@@ -33,8 +33,8 @@ class CommandMisconfigured(CommandFailed):
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Make a command end with the message and exit code of the BioNewsBotError that it raises.
 
-    Goes directly above the function, below click's decorators. A Redis that is away is told as
-    well. Any other exception is a defect of ours and keeps its traceback.
+    Goes directly above the function, below click's decorators. A Redis that is away or
+    refuses to write is told as well. Any other exception is a defect of ours and keeps its traceback.
     """
 
     @wraps(command)
@@ -46,18 +46,35 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         except BioNewsBotError as error:
             raise CommandFailed(str(error)) from error
         except Exception as error:
-            if not _is_redis_away(error):
+            told = _told_of_redis(error)
+            if told is None:
                 raise
-            raise CommandFailed(
-                f"Redis doesn't answer ({error}). Is it running (`make up`), "
-                "and are REDIS_HOST and REDIS_PORT right?"
-            ) from error
+            raise CommandFailed(told) from error
 
     return reporting
 
 
-def _is_redis_away(error: Exception) -> bool:
+def _told_of_redis(error: Exception) -> str | None:
     from kombu.exceptions import OperationalError
-    from redis import ConnectionError, TimeoutError
+    from redis import ConnectionError, ResponseError, TimeoutError
+    from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 
-    return isinstance(error, ConnectionError | TimeoutError | OperationalError)
+    match error:
+        case ConnectionError() | TimeoutError() | OperationalError():
+            return (
+                f"Redis doesn't answer ({error}). Is it running (`make up`), "
+                "and are REDIS_HOST and REDIS_PORT right?"
+            )
+        case OutOfMemoryError():
+            mend = "Its memory is full: raise its maxmemory, or remove what fills it"
+        case ReadOnlyError():
+            mend = "It is a replica: set REDIS_HOST and REDIS_PORT to its primary"
+        case NoPermissionError():
+            mend = "Its user may not do this: give the user the right (ACL SETUSER)"
+        case ResponseError() if str(error).startswith("MISCONF"):
+            mend = "It can't save to its disk: see its log"
+        case ResponseError() if str(error).startswith("NOREPLICAS"):
+            mend = "Too few of its replicas answer: bring them back"
+        case _:
+            return None
+    return f"Redis refuses ({error}). {mend}."

@@ -136,3 +136,15 @@ def test_a_wrong_setting_is_told(run: Run, configured: pytest.MonkeyPatch) -> No
     configured.setenv("BREAKER_SHARE", "0")
     settings.current.cache_clear()
     assert "BREAKER_SHARE=0: must be a whole number from 1 to 100" in run("show", code=2).stderr
+
+
+def test_a_redis_that_refuses_to_write_is_named(run: Run, clean_redis: RedisServer) -> None:
+    """With the mend; `show`, which only reads, still works."""
+    with clean_redis.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        try:
+            said = run("open", code=1).stderr
+            assert said.startswith("Error: Redis refuses (") and "set REDIS_HOST" in said
+            run("show")
+        finally:
+            client.execute_command("REPLICAOF", "NO", "ONE")
