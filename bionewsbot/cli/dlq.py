@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bionewsbot.cli.errors import CommandFailed, reports_errors
-from bionewsbot.cli.options import as_json, since
+from bionewsbot.cli.options import as_json, rate, since
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celery import Celery
 
     from bionewsbot.dead_letters.letters import Letter, Letters
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def filters(command: Any) -> Any:
     """Add the options that choose letters."""
     for option in (
-        click.option("--error", help="Only where the last error contains this text."),
+        click.option("--error", help="Only where the last error or its cause contains this text."),
         click.option(
             "--since",
             callback=since,
@@ -78,7 +80,7 @@ def show(letter_id: str, json_output: bool) -> None:
 @click.argument("letter_ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="All dead letters.")
 @filters
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most N a second.")
+@click.option("--rate", type=float, callback=rate, metavar="N", help="At most N a second.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be replayed.")
 @as_json
 @click.pass_context
@@ -95,7 +97,9 @@ def replay(
 ) -> None:
     """Carry out once more what the letters tell of, under the same idempotency keys.
 
-    Exit code: 0 all sent, 1 some could not be (the others were).
+    What can't be replayed is named with its reason and doesn't keep the others back. Exit code: 1
+    if it was asked for by its id, or if an error ended it half way; --all and filters take what
+    can be, and have done so with 0.
 
     \b
     Examples:
@@ -103,37 +107,24 @@ def replay(
       celery -A bionewsbot dlq replay --run daily_company_analysis --since 1d --dry-run
       celery -A bionewsbot dlq replay --all --rate 5
     """
-    import time
-
     from bionewsbot.cli import dlq_view
-    from bionewsbot.cli.who import who_i_am
     from bionewsbot.dead_letters.letters import DEAD
-    from bionewsbot.dead_letters.replay import replay as replay_letter
-    from bionewsbot.errors import ReplayRefused
-    from bionewsbot.runs.ledger import ledger
 
     letters = _select(letter_ids, everything, wanted)
     if not letter_ids:
         letters = [letter for letter in letters if letter.state == DEAD]
-    app: Celery = ctx.obj.app
-    by = who_i_am()
     done: list[dict[str, Any]] = []
-    for number, letter in enumerate(reversed(letters)):
-        answer: dict[str, Any] = {"id": letter.id, "run_id": letter.run_id, "target": letter.target}
-        try:
-            if not dry_run:
-                if rate and number:
-                    time.sleep(1 / rate)
-                answer["task_id"] = replay_letter(app, ledger(), letter, by=by)
-        except ReplayRefused as error:
-            answer["refused"] = str(error)
-        done.append(answer)
-    refused = [answer for answer in done if "refused" in answer]
-    if json_output:
-        dlq_view.print_json({"dry_run": dry_run, "letters": done})
-    else:
-        dlq_view.print_replayed(done, dry_run=dry_run)
-    if refused:
+    try:
+        for answer in _replay(ctx.obj.app, letters[::-1], rate, dry_run):
+            done.append(answer)
+    finally:
+        # Whatever ends it half way, what was sent is sent.
+        left = len(letters) - len(done)
+        if json_output:
+            dlq_view.print_json({"dry_run": dry_run, "letters": done, "left": left})
+        else:
+            dlq_view.print_replayed(done, left, dry_run=dry_run)
+    if letter_ids and any("refused" in answer for answer in done):
         raise SystemExit(CommandFailed.exit_code)
 
 
@@ -171,6 +162,33 @@ def stats(json_output: bool) -> None:
         dlq_view.print_json(found)
     else:
         dlq_view.print_stats(found)
+
+
+def _replay(
+    app: "Celery", letters: "list[Letter]", rate: float | None, dry_run: bool
+) -> "Iterator[dict[str, Any]]":
+    """Replay letters; yield what came of each before the next is touched."""
+    import time
+
+    from bionewsbot.cli.who import who_i_am
+    from bionewsbot.dead_letters.replay import check
+    from bionewsbot.dead_letters.replay import replay as replay_letter
+    from bionewsbot.errors import ReplayRefused
+    from bionewsbot.runs.ledger import ledger
+
+    by = who_i_am()
+    for number, letter in enumerate(letters):
+        answer: dict[str, Any] = {"id": letter.id, "run_id": letter.run_id, "target": letter.target}
+        try:
+            if dry_run:
+                check(ledger(), letter)
+            else:
+                if rate and number:
+                    time.sleep(1 / rate)
+                answer["task_id"] = replay_letter(app, ledger(), letter, by=by)
+        except ReplayRefused as error:
+            answer["refused"] = str(error)
+        yield answer
 
 
 def _select(

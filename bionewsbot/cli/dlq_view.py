@@ -34,9 +34,9 @@ def print_list(letters: Sequence[Letter]) -> None:
         table.add_row(
             letter.id,
             _time(letter.last_at),
-            letter.task.rpartition(".")[2],
+            escape(letter.task.rpartition(".")[2]),
             letter.run_id or "-",
-            _target(letter),
+            escape(_target(letter)),
             letter.state,
             escape(letter.last.why),
             escape(error[0][:_ERROR_WIDTH]) if error else "",
@@ -60,8 +60,8 @@ def print_letter(letter: Letter) -> None:
         _print_story(story)
 
 
-def print_replayed(done: Sequence[Mapping[str, Any]], *, dry_run: bool) -> None:
-    """Print what was replayed, and what was refused and why."""
+def print_replayed(done: Sequence[Mapping[str, Any]], left: int, *, dry_run: bool) -> None:
+    """Print what was replayed, what was refused and why, and how many an error left."""
     for answer in done:
         if "refused" in answer:
             click.echo(f"refused: {answer['refused']}", err=True)
@@ -73,6 +73,7 @@ def print_replayed(done: Sequence[Mapping[str, Any]], *, dry_run: bool) -> None:
         )
     click.echo(
         f"{len(sent)} {'to replay' if dry_run else 'replayed'}, {len(done) - len(sent)} refused"
+        + (f", {left} left; see `dlq list` for where the first of them stands" if left else "")
     )
 
 

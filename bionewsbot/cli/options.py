@@ -20,6 +20,13 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> dat
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Read a number a second for click: one whose pause can be slept, which nan and inf have not."""
+    if value is None or 0.001 <= value <= 1000:
+        return value
+    raise click.BadParameter(f"{value:g} is not between 0.001 and 1000 a second", ctx, param)
+
+
 def since(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
     """Read a time as `moment` does, or a span back from now such as 2h."""
     from bionewsbot.scheduling.words import parse_duration

@@ -39,7 +39,12 @@ class Story:
     attempts: tuple[Mapping[str, Any], ...]
     """Failed attempts before the last: `at`, `error`, `worker`."""
     message: Mapping[str, Any] | None
-    """The message as it came."""
+    """The message as it came; None where who gave up had none."""
+
+    @property
+    def said(self) -> str:
+        """All that is said of the cause."""
+        return f"{self.why}\n{self.error or ''}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ class Letters:
     ) -> list[Letter]:
         """Return the letters that fit all that is given, the latest first.
 
-        `run` is a run's id or an entry's name, `error` a part of the last error's text.
+        `run` is a run's id or an entry's name, `error` a part of the last error's text
+        or of its cause's: a letter of no run has only that.
         """
         oldest = "-inf" if since is None else since.timestamp()
         ids = cast(list[str], self._redis.zrange(BY_TIME, "+inf", oldest, byscore=True, desc=True))
@@ -116,7 +122,7 @@ class Letters:
             for letter in found
             if (task is None or task in (letter.task, letter.task.rpartition(".")[2]))
             and (run is None or run in (letter.run_id, letter.entry))
-            and (error is None or error.lower() in (letter.last.error or "").lower())
+            and (error is None or error.lower() in letter.last.said.lower())
         ]
 
     def stats(self) -> dict[str, Any]:

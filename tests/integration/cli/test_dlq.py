@@ -3,16 +3,19 @@
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import Celery
 from click.testing import CliRunner, Result
+from kombu.exceptions import OperationalError
 from support.apps import Broker
 from support.ledgers import OCCURRENCE, message, new_run
 
 from bionewsbot.cli.dlq import dlq
 from bionewsbot.cli.who import who_i_am
-from bionewsbot.dead_letters.letters import Letter, Letters
+from bionewsbot.dead_letters import replay as replay_module
+from bionewsbot.dead_letters.letters import DEAD, Letter, Letters
 from bionewsbot.runs.ledger import ledger
 from bionewsbot.runs.model import Address
 
@@ -30,6 +33,15 @@ def run(app: Celery, broker: Broker) -> Run:
         return done
 
     return run
+
+
+@pytest.fixture
+def stray(app: Celery) -> str:
+    """The id of a letter of no run, whose task has a name that rich would take for markup."""
+    story = {"generation": 1, "at": 1.0, "why": "its task is unknown: '[/x]'"}
+    letter = {"schema": 1, "id": "stray", "state": DEAD, "task": "[/x]", "queue": "high"}
+    ledger().record_letter({**letter, "first_at": 1.0, "last_at": 1.0, "stories": [story]})
+    return "stray"
 
 
 @pytest.fixture
@@ -81,6 +93,15 @@ def test_list_chooses(
     assert {row["target"] for row in rows} == found
 
 
+def test_a_letter_of_no_run_is_listed_and_found(run: Run, stray: str) -> None:
+    """Its task's name is text whatever it looks like; `--error` looks into its cause."""
+    said = run("list").output
+    assert stray in said and "[/x]" in said
+    assert [row["id"] for row in json.loads(run("list", "--json", "--error", "UNKNOWN").output)] == [
+        stray
+    ]
+
+
 def test_show_tells_the_whole_story(run: Run, letters: dict[str, Letter]) -> None:
     """For people with the traceback, as JSON with every field."""
     letter = letters["GILD"]
@@ -122,6 +143,54 @@ def test_a_dry_run_changes_nothing(run: Run, letters: dict[str, Letter], broker:
     assert "Would remove 2" in run("purge", "--all", "--dry-run").output
     assert broker.messages("default") == []
     assert json.loads(run("stats", "--json").output)["by_state"] == {"dead": 2}
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_what_can_not_be_replayed_keeps_nothing_back(
+    run: Run, letters: dict[str, Letter], stray: str, options: tuple[str, ...]
+) -> None:
+    """`--all` names it and has done its work; asked for by its id, it is an error. Dry or not."""
+    done = run("replay", "--all", *options)
+    assert f"2 {'to replay' if options else 'replayed'}, 1 refused" in done.output
+    assert "refused: stray belongs to no run" in done.stderr
+    assert "refused" in run("replay", stray, *options, code=1).stderr
+    ledger().cancel(RUN_ID, "tired")
+    ledger()._redis.delete(f"bionewsbot:run:{RUN_ID}")
+    assert "has forgotten" in run("replay", letters["GILD"].id, *options, code=1).stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_an_error_half_way_tells_what_was_sent(
+    run: Run,
+    letters: dict[str, Letter],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    """What the broker took before it went away is said, then the error."""
+    send_all, calls = replay_module.send_all, []
+
+    def send_once(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise OperationalError("gone")
+        return send_all(*arguments)
+
+    monkeypatch.setattr(replay_module, "send_all", send_once)
+    done = run("replay", "--all", *options, code=1)
+    assert "Redis doesn't answer (gone)" in done.stderr
+    if options:
+        said = json.loads(done.stdout)
+        assert ["task_id" in letter for letter in said["letters"]] == [True]
+        assert said["left"] == 1
+    else:
+        assert "1 replayed, 0 refused, 1 left" in done.stdout
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "0", "-1", "1e-320"])
+def test_a_rate_that_is_none_is_refused(run: Run, letters: dict[str, Letter], rate: str) -> None:
+    """In words, before anything is sent."""
+    assert "between 0.001 and 1000" in run("replay", "--all", "--rate", rate, code=2).stderr
+    assert json.loads(run("stats", "--json").output)["by_state"] == {DEAD: 2}
 
 
 @pytest.mark.parametrize("command", ["replay", "purge"])
