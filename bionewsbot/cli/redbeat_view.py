@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from celery.schedules import BaseSchedule
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -99,14 +100,14 @@ def print_lines(
         last = shown["last_run"] or {"scheduled_for": "-", "status": "-"}
         enabled = "SET ASIDE" if line.broken else "yes" if shown["enabled"] else "no"
         table.add_row(
-            printable(line.name),
-            printable(shown["schedule"] or "?"),
-            printable(shown["timezone"] or "?"),
+            escape(printable(line.name)),
+            escape(printable(shown["schedule"] or "?")),
+            escape(printable(shown["timezone"] or "?")),
             _next_text(shown, now),
             last["scheduled_for"],
             Text(last["status"], style=_RESULT.get(last["status"], "red" if runs else "")),
             Text(enabled, style="" if enabled == "yes" else "yellow"),
-            _operator_text(line),
+            escape(_operator_text(line)),
         )
     console().print(table)
     for line in lines:
@@ -190,7 +191,8 @@ def print_differences(found: Sequence[Difference]) -> None:
             value_text(one.field, _plain_value(one.field, value))
             for value in (one.in_use, one.in_file)
         ]
-        table.add_row(printable(one.entry), one.field, *map(printable, texts), note)
+        row = (one.entry, one.field, *texts, note)
+        table.add_row(*(escape(printable(text)) for text in row))
     console().print(table)
     if any(one.by_operator for one in found):
         click.echo("`redbeat reset NAME` takes the file's values.")

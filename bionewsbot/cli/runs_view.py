@@ -106,10 +106,11 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
         highlight=False,
     )
     if run.totals:
-        out.print(f"  {said(run.totals)}", highlight=False)
+        out.print(f"  {said(run.totals)}", highlight=False, markup=False)
     silent = [item.target for item in items if item.state == "done" and _is_silent(item)]
     if silent:
-        out.print(f"  no records in this window: {', '.join(silent)}", highlight=False)
+        names = ", ".join(silent)
+        out.print(f"  no records in this window: {names}", highlight=False, markup=False)
     shown = [item for item in items if item.state == "failed" or not only_failed]
     if not shown:
         return
@@ -119,7 +120,8 @@ def print_run(run: Run, items: Sequence[Item], now: float, *, only_failed: bool 
     for item in shown:
         name = _NAMES.get(item.target, item.target)
         state = "in line" if item.in_line else item.state
-        table.add_row(name, state, item.queue, str(item.starts), escape(_result(item)))
+        row = (name, state, item.queue, str(item.starts), _result(item))
+        table.add_row(*map(escape, row))
     out.print(table)
 
 

@@ -97,9 +97,9 @@ def test_a_letter_of_no_run_is_listed_and_found(run: Run, stray: str) -> None:
     """Its task's name is text whatever it looks like; `--error` looks into its cause."""
     said = run("list").output
     assert stray in said and "[/x]" in said
-    assert [row["id"] for row in json.loads(run("list", "--json", "--error", "UNKNOWN").output)] == [
-        stray
-    ]
+    assert [
+        row["id"] for row in json.loads(run("list", "--json", "--error", "UNKNOWN").output)
+    ] == [stray]
 
 
 def test_show_tells_the_whole_story(run: Run, letters: dict[str, Letter]) -> None:

@@ -112,6 +112,14 @@ def test_an_overdue_entry_is_told(console: Console, tick: Tick) -> None:
     assert hourly["overdue_since"] is not None
 
 
+def test_markup_in_a_name_is_text(console: Console) -> None:
+    """Anybody may write a key beside the entries."""
+    console.poison("[/x]")
+    for command in (("list",), ("next",), ("show", "[/x]")):
+        console(*command)
+    assert "[/x] is set aside" in console("list").stdout
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [

@@ -287,3 +287,16 @@ def test_start_and_wait(
         assert len(shown["targets"]) == shown["summary"]["targets"] == len(targets)
     else:
         assert f"of {len(targets)} targets" in done.output
+
+
+def test_markup_in_a_name_is_text(run: Run) -> None:
+    """A target, a total and a queue are shown as they are called."""
+    opening = ledger().open(new_run())
+    job, target = opening.to_send, message("[/y]", "[/q]")
+    assert job is not None
+    ledger().fan_out(job, [target])
+    ledger().finish(job, {})
+    ledger().finish(Address(job.run_id, "[/y]", 1), {"[/t]": 1, "records": 0})
+    said = run("show", RUN_ID).output
+    assert "no records in this window: [/y]" in said
+    assert all(name in said for name in ("1 [/t]", "[/q]"))
