@@ -33,8 +33,8 @@ class CommandMisconfigured(CommandFailed):
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Make a command end with the message and exit code of the BioNewsBotError that it raises.
 
-    Goes directly above the function, below click's decorators. A Redis that is away or
-    refuses to write is told as well. Any other exception is a defect of ours and keeps its traceback.
+    Goes directly above the function, below click's decorators. A Redis that is away or refuses to
+    write is told as well. Any other exception is a defect of ours and keeps its traceback.
     """
 
     @wraps(command)

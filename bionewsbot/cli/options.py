@@ -21,7 +21,7 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> dat
 
 
 def rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Read a number a second for click: one whose pause can be slept, which nan and inf have not."""
+    """Read a number a second for click, one whose pause can be slept: nan's and inf's can't."""
     if value is None or 0.001 <= value <= 1000:
         return value
     raise click.BadParameter(f"{value:g} is not between 0.001 and 1000 a second", ctx, param)
