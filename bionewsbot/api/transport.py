@@ -125,7 +125,8 @@ class Transport:
     @property
     def longest_call(self) -> float:
         """The most seconds that a call takes once it is made, without a long poll's own wait."""
-        return CONNECT_TIMEOUT + 2 * self._timeout + TRIAL_MARGIN
+        # For the answer to begin, for it to end, and for the last piece that begins before that.
+        return CONNECT_TIMEOUT + 3 * self._timeout + TRIAL_MARGIN
 
     def close(self) -> None:
         """Close the pool's connections."""

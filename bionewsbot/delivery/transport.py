@@ -39,12 +39,23 @@ class QoS(redis.QoS):
 
     def end(self, tag: str) -> None:
         """Take the work of the message with this delivery tag as done."""
-        self._ending.add(tag)
+        # The event loop may have acknowledged it already: its callbacks have no order.
+        if tag in self._delivered and tag not in self._dirty:
+            self._ending.add(tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        self._ending.discard(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Drop a message, or put it back."""
+        super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
+        self._ending.discard(delivery_tag)
 
     def can_consume(self) -> bool:
         """Return whether one more may be taken."""
-        self._ending &= self._delivered.keys()
-        held = len(self._delivered.keys() - self._dirty - self._ending)
+        held = len(self._delivered) - len(self._dirty) - len(self._ending)
         return not self.prefetch_count or held < self.prefetch_count
 
 
@@ -82,8 +93,8 @@ def register() -> None:
 def take_next(task_id: str, **_: Any) -> None:
     """Have the event loop take the next message: the work of this task is done.
 
-    Its thread is free as soon as its end is on record. A child process has no event loop of its
-    own and does nothing.
+    Its thread is free as soon as its end is on record. In a child process nothing comes of it: its
+    parent takes messages.
     """
     request, loop = state.requests.get(task_id), get_event_loop()
     if request is not None and loop is not None:
