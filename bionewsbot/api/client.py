@@ -1,4 +1,4 @@
-"""The calls of CONTRACT.md that the scheduler makes, one method each.
+"""The calls of docs/backend_api.md that the scheduler makes, one method each.
 
 Every method raises BackendUnavailable, MalformedAnswer, CircuitOpen or RateLimited (try again) or
 BackendRefused (don't).
@@ -47,7 +47,7 @@ from bionewsbot.errors import BackendRefused, NotYet
 from bionewsbot.settings import Settings
 
 MAX_WAIT = 25.0
-"""Seconds for which the backend may hold an answer (CONTRACT.md)."""
+"""Seconds for which the backend may hold an answer (docs/backend_api.md)."""
 
 REPORTS_AT_A_TIME = 5
 """A report over 2,000 companies has 7 MB (docs/benchmarks.md); an answer may have 64."""

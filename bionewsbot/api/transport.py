@@ -1,7 +1,7 @@
 """Carries one call to the Backend API and turns its outcome into an answer or one of our errors.
 
-The rules are CONTRACT.md's "What the worker makes of an answer". Nothing is retried here: that is
-the task's business, which alone knows how long it may take.
+The rules are those of docs/backend_api.md, "What a worker makes of an answer". Nothing is retried
+here: that is the task's business, which alone knows how long it may take.
 """
 
 import re
