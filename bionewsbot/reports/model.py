@@ -261,7 +261,7 @@ class Activity(_Model):
     """Companies about which there was an insight."""
     most_active: tuple[ActiveCompany, ...]
     never_analysed: tuple[str, ...]
-    """Ids of companies that no analysis of the week looked at."""
+    """Ids of companies of which no analysis of the week succeeded, not even in part."""
 
 
 class SourceTotal(SourceFailures):

@@ -174,7 +174,7 @@ def _activity(report: Report) -> Iterator[str]:
     yield words.activity(report)
     if report.activity.never_analysed:
         yield ""
-        yield f"Not analysed in this week: {words.companies(len(report.activity.never_analysed))}."
+        yield words.unwatched(report)
     if report.activity.most_active:
         yield ""
         rows = (

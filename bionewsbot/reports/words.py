@@ -78,6 +78,11 @@ def activity(report: Report) -> str:
     )
 
 
+def unwatched(report: Report) -> str:
+    """Return for how many companies no analysis succeeded."""
+    return f"No analysis succeeded for {companies(len(report.activity.never_analysed))}."
+
+
 def day(moment: datetime) -> str:
     """Return a time's day."""
     return moment.date().isoformat()
