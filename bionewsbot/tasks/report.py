@@ -1,6 +1,7 @@
 """The weekly report: one task per company gathers, one at the end assembles and stores."""
 
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from bionewsbot import names
@@ -157,9 +158,9 @@ def _refuse_archived(week: Week) -> None:
         )
 
 
-def _risk(client: BackendClient, company_id: str, week: Week) -> list[RiskPoint]:
+def _risk(client: BackendClient, company_id: str, week: Week) -> Iterator[RiskPoint]:
     try:
-        return list(client.risk(company_id, since=week.previous.start, before=week.end))
+        yield from client.risk(company_id, since=week.previous.start, before=week.end)
     except CollectionMissing:
         # A backend that keeps no companies keeps no risk of theirs either.
-        return []
+        return

@@ -30,8 +30,9 @@ def test_an_archived_week_has_no_report_until_it_is_restored(
     run = stack.wait_for_end(run.run_id)
     assert run.status == "failed"
     (letter,) = stack.celery_json("dlq", "list")
-    assert "records of 2024-W09 are archived" in letter["error"]
-    assert "archive restore insights/00000001" in letter["error"]
+    told = letter["stories"][-1]["error"]
+    assert "records of 2024-W09 are archived" in told
+    assert "archive restore insights/00000001" in told
     assert stack.get("reports") == [true]
     # Of the week after, nothing is archived.
     run = stack.wait_for_end(stack.start_run("weekly_comprehensive_report", AFTER))

@@ -34,7 +34,9 @@ def test_a_company_without_data_is_in_the_report() -> None:
 
 def test_a_company_whose_analyses_all_failed_is_not_calm() -> None:
     """Also where no source is to blame; one that succeeded in part has looked."""
-    failed = analysis(status="failed", sources=(), error={"code": "x", "message": "", "retryable": False})
+    failed = analysis(
+        status="failed", sources=(), error={"code": "x", "message": "", "retryable": False}
+    )
     made = report(
         section("JNJ", analyses=[failed, failed]),
         section("PFE", analyses=[failed, analysis(("a",))]),
