@@ -1,4 +1,4 @@
-"""A week whose records are archived, with real processes, a real Redis and both databases."""
+"""A week whose records are archived, with real processes and a real Redis."""
 
 import pytest
 from support.movers import CUTOFF, LEAP_DAY
@@ -13,11 +13,9 @@ AT = "2024-03-04T08:00:00Z"
 AFTER = "2024-03-11T08:00:00Z"
 
 
-def test_an_archived_week_has_no_report_until_it_is_restored(
-    stack: Stack, depot: Depot, database_url: str
-) -> None:
+def test_an_archived_week_has_no_report_until_it_is_restored(stack: Stack, depot: Depot) -> None:
     """A report of what is left would be false, and would take the place of a true one."""
-    stack.backend(database_url)
+    stack.backend()
     depot.put("insights", around("insights", CUTOFF, old=6, young=3))
     stack.worker()
     run = stack.wait_for_end(stack.start_run("weekly_comprehensive_report", AT))
