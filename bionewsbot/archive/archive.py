@@ -50,6 +50,19 @@ class Archive:
         numbers = [manifest[1] for name in names if (manifest := MANIFEST.fullmatch(name))]
         return [self._read(collection, number, there) for number in numbers]
 
+    def holding(self, collection: str, start: datetime | None, end: datetime | None) -> list[Part]:
+        """Return the parts that hold records from `start` to before `end` (None: without bound).
+
+        By their oldest and newest record. What was restored is not here. Raises ArchiveCorrupt.
+        """
+        return [
+            part
+            for part in self.parts(collection)
+            if part.state != "restored"
+            and (start is None or part.newest >= start)
+            and (end is None or part.oldest < end)
+        ]
+
     def part(self, name: str) -> Part:
         """Return the part of this name. Raises PartUnknown, ArchiveCorrupt."""
         collection, _, number = name.partition("/")

@@ -164,13 +164,8 @@ def _chosen(
         raise click.UsageError("say which: names of parts, or --collection [--from] [--to]")
     if names:
         return _unrestored(_named(store, names))
-    return [
-        part
-        for part in _parts(store, [collection or ""])
-        if part.state != "restored"
-        and (start is None or part.newest >= start)
-        and (end is None or part.oldest < end)
-    ]
+    _known([collection or ""])
+    return store.holding(collection or "", start, end)
 
 
 def _restore(store: "Archive", part: "Part") -> "Restored":
