@@ -127,6 +127,11 @@ class Transport:
         """The most seconds that a call takes once it is made, without a long poll's own wait."""
         return CONNECT_TIMEOUT + 2 * self._timeout + TRIAL_MARGIN
 
+    @property
+    def longest_line(self) -> float:
+        """The most seconds that a call stands in line for room in the limit of calls."""
+        return WAIT_TO_GO_ON if self._rate is not None else 0.0
+
     def close(self) -> None:
         """Close the pool's connections."""
         self._session.close()
