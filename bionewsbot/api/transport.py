@@ -128,6 +128,11 @@ class Transport:
         # For the answer to begin, for it to end, and for the last piece that begins before that.
         return CONNECT_TIMEOUT + 3 * self._timeout + TRIAL_MARGIN
 
+    @property
+    def longest_line(self) -> float:
+        """The most seconds that a call stands in line for room in the limit of calls."""
+        return WAIT_TO_GO_ON if self._rate is not None else 0.0
+
     def close(self) -> None:
         """Close the pool's connections."""
         self._session.close()
