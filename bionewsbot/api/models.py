@@ -254,7 +254,8 @@ class Deleted(_Model):
     """What was deleted, what is left since it had changed, and what wasn't there."""
 
     deleted: tuple[str, ...]
-    left: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    """Empty from a backend that doesn't compare."""
     absent: tuple[str, ...]
 
 
