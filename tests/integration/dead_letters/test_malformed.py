@@ -56,6 +56,7 @@ MESSAGES: dict[str, tuple[Change, str]] = {
     "null": (with_body("null"), "it is malformed"),
     "number": (with_body("5"), "it is malformed"),
     "true": (with_body("true"), "it is malformed"),
+    "too short": (with_body("[1]"), "it is malformed"),
     "no id": (with_headers(id=None), "it is malformed"),
     "a list for its id": (with_headers(id=[1]), "it is malformed"),
     "a list for its task": (with_headers(task=[1]), "it is malformed"),
@@ -125,3 +126,23 @@ def test_an_element_is_kept_whole(app: Celery, stack: Stack, broker: Broker) -> 
     (found,) = letters.find()
     assert (found.run_id, found.queue) == (None, QUEUE)
     assert base64.b64decode((found.last.message or {})["element"]) == b"\xffx"
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_a_task_that_was_sent_without_a_run(
+    app: Celery, stack: Stack, broker: Broker, pool: str
+) -> None:
+    """It can't begin; the letter has the message, and why."""
+    spoilt = message_of(app, broker)
+    spoilt["headers"][RUN_HEADER] = {"run": "daily"}
+    broker.redis.lpush(QUEUE, json.dumps(spoilt))
+    app.send_task(DAILY_COMPANY_ANALYSIS, queue=QUEUE)
+    worker = stack.worker("all", "-P", pool, "-c", "1", "-Q", QUEUE)
+    letters = Letters(stack.ledger._redis)
+    wait_until(lambda: len(letters.find()) == 2, "there are two letters")
+    whys = sorted(letter.last.why for letter in letters.find())
+    assert "header 'bionewsbot' is malformed" in whys[0]
+    assert "was sent without one" in whys[1]
+    assert {letter.task for letter in letters.find()} == {DAILY_COMPANY_ANALYSIS}
+    assert worker.stop() == 0
+    assert not broker.redis.exists("unacked", QUEUE)
