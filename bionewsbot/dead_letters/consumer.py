@@ -1,4 +1,7 @@
-"""The worker's consumer: what no task can take becomes a dead letter instead of vanishing."""
+"""The worker's consumer: what no task can take becomes a dead letter instead of vanishing.
+
+What a later version sent is left to that version's workers.
+"""
 
 import logging
 from collections.abc import Callable
@@ -9,6 +12,9 @@ from celery.worker.consumer import Consumer as CelerysConsumer
 from redis import RedisError
 
 from bionewsbot.dead_letters.messages import record
+from bionewsbot.errors import NewerMessage, NotARun
+from bionewsbot.runs.ledger import ledger
+from bionewsbot.runs.model import PUT_BACK_SECONDS, Address
 
 logger = logging.getLogger(__name__)
 
@@ -33,25 +39,26 @@ class Consumer(CelerysConsumer):
                 if _taken(message):
                     raise
                 logger.exception("message_malformed")
-                record(message, f"it is malformed: {error!r}", self.hostname)
-                if not message.acknowledged:
+                given_up = self._given_up(message, f"it is malformed: {error!r}")
+                if given_up and not message.acknowledged:
                     message.reject_log_error(logger, self.connection_errors)
 
         return on_task_received
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Record a message whose body can't be decoded; drop it as Celery does."""
-        record(message, f"it can't be decoded: {exc}", self.hostname)
-        super().on_decode_error(message, exc)
+        if self._given_up(message, f"it can't be decoded: {exc}"):
+            super().on_decode_error(message, exc)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Record what is no task message; drop it as Celery does."""
-        record(message, "it is no task message", self.hostname)
-        super().on_unknown_message(body, message)
+        if self._given_up(message, "it is no task message"):
+            super().on_unknown_message(body, message)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Record a message for a task that this worker doesn't have; drop it as Celery does."""
-        record(message, f"its task is unknown: {exc}", self.hostname)
+        if not self._given_up(message, f"its task is unknown: {exc}"):
+            return
         if isinstance(message.headers.get("id"), str):
             super().on_unknown_task(body, message, exc)
         else:
@@ -60,8 +67,35 @@ class Consumer(CelerysConsumer):
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Record a message that is malformed as a task; drop it as Celery does."""
-        record(message, f"it is malformed: {exc}", self.hostname)
-        super().on_invalid_task(body, message, exc)
+        if self._given_up(message, f"it is malformed: {exc}"):
+            super().on_invalid_task(body, message, exc)
+
+    def _given_up(self, message: Any, why: str) -> bool:
+        """Record a message and return True, or put one of a later version back for others."""
+        try:
+            Address.from_headers(message.headers)
+        except NewerMessage as error:
+            logger.warning("message_put_back", extra={"why": str(error)})
+            self._put_back(message, error.address)
+            return False
+        except NotARun:
+            pass  # its letter belongs to no run, either
+        record(message, why, self.hostname)
+        return True
+
+    def _put_back(self, message: Any, address: Address) -> None:
+        qos = self.qos
+        # As Celery does for a countdown: what waits doesn't keep others from being taken. Its lease
+        # is longer than its wait.
+        qos.increment_eventually()
+
+        def requeue() -> None:
+            message.reject_log_error(logger, self.connection_errors, requeue=True)
+            qos.decrement_eventually()
+
+        self.timer.call_after(PUT_BACK_SECONDS, requeue)
+        # Else an earlier worker's reconciler would miss it and send it in its own form.
+        ledger().postpone([address], seconds=PUT_BACK_SECONDS)
 
 
 def _taken(message: Any) -> bool:

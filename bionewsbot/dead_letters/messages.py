@@ -10,7 +10,7 @@ from typing import Any
 from redis import RedisError
 
 from bionewsbot.dead_letters.letters import DEAD
-from bionewsbot.errors import NewerMessage, NotARun
+from bionewsbot.errors import NotARun
 from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.ledger import ledger
 from bionewsbot.runs.model import Address
@@ -39,7 +39,7 @@ def _record(whole: dict[str, Any], headers: Any, why: str, worker: str | None) -
     why = why.encode("utf-8", "replace").decode()
     try:
         try:
-            address = _address(headers)
+            address = Address.from_headers(headers)
         except NotARun:
             ledger().record_letter(_letter(whole, why, worker))
             logger.error("message_given_up", extra={"why": why})
@@ -50,14 +50,6 @@ def _record(whole: dict[str, Any], headers: Any, why: str, worker: str | None) -
     except RedisError as error:
         fields = {"why": why, "error": str(error), "letter": whole}
         logger.critical("letter_not_recorded", extra=fields)
-
-
-def _address(headers: Any) -> Address:
-    try:
-        return Address.from_headers(headers)
-    except NewerMessage as error:
-        address: Address = error.address
-        return address
 
 
 def _whole(message: Any) -> dict[str, Any]:
