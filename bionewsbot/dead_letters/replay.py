@@ -16,12 +16,17 @@ logger = logging.getLogger(__name__)
 def replay(app: Celery, ledger: Ledger, letter: Letter, *, by: str) -> str:
     """Send a letter's item once more, in a new generation with all its attempts.
 
-    Returns the task id. Raises ReplayRefused where the run or the item stands against it, and
-    kombu's OperationalError where the broker is away: then the reconciler sends it.
+    Returns the task id. Raises ReplayRefused where the run, the item or its queue stands against
+    it, and kombu's OperationalError where the broker is away: then the reconciler sends it.
     """
     if letter.run_id is None or letter.target is None:
         raise ReplayRefused(
             f"{letter.id} belongs to no run ({letter.last.why}); mend its sender and `dlq purge` it"
+        )
+    if letter.queue not in app.amqp.queues:
+        raise ReplayRefused(
+            f"{letter.id}: its queue {letter.queue!r} is not one of {', '.join(app.amqp.queues)}; "
+            "start its occurrence with `runs start --again`"
         )
     verdict, address = ledger.replay(letter.run_id, letter.target, by=by)
     if address is None:

@@ -217,6 +217,22 @@ def test_what_can_not_be_replayed_is_refused(
         replay(app, book.ledger, letter, by="me")
 
 
+def test_a_letter_of_a_queue_that_is_gone_is_refused(
+    app: Celery, book: LedgerUnderTest, letters: Letters
+) -> None:
+    """With the queues that there are; its run has ended as before."""
+    job = book.open()
+    book.begin(job)
+    book.ledger.fan_out(job, [message("GILD", "gone")])
+    book.ledger.finish(job, {})
+    gild = Address(RUN_ID, "GILD", job.generation)
+    book.ledger.fail(gild, "404", why="permanent")
+    with pytest.raises(ReplayRefused, match="its queue 'gone' is not one of high, default, low"):
+        replay(app, book.ledger, only(letters), by="me")
+    assert book.ledger.get(RUN_ID).status == "failed"
+    assert only(letters).state == DEAD
+
+
 def test_letters_are_chosen(book: LedgerUnderTest, letters: Letters) -> None:
     """By task, run or entry, error and time; the latest come first."""
     failed(book, "GILD")
