@@ -120,7 +120,9 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_max_memory_per_child": settings.worker_max_memory_mb * 1024,
         "worker_concurrency": settings.celery_worker_concurrency,
         "worker_prefetch_multiplier": 1,
-        "worker_eta_task_limit": 1000,
+        # kombu 5.7 takes nothing else once so many wait for their countdown, and goes on with one
+        # thread afterwards. While the circuit is open, 2,000 may wait.
+        "worker_eta_task_limit": None,
         # A killed child's result can't come any more; Celery's 10 s would outlast the lease.
         "worker_lost_wait": 1.0,
         # What waits for a token of Celery's own rate limit would have no lease.

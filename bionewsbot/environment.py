@@ -106,6 +106,17 @@ class Reader:
         allowed = "a URL such as " + default
         return str(self._parse(name, default, allowed, self.env.str, _is_url(schemes)))
 
+    def place(self, name: str, default: str) -> str:
+        """Return a path or a URL, which is shown as it is and so may hold no user and password."""
+        value = str(self.text(name, default))
+        if re.search(r"//[^/]*@", value):
+            self.refuse(
+                name,
+                "a path or URL without user and password: give those in the environment of the "
+                "store's library, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+        return value
+
     def secret_url(self, name: str, schemes: Sequence[str]) -> str | None:
         """Return a URL that may hold a password, from the variable or its file; None if unset."""
         value = self.secret(name)
@@ -172,7 +183,7 @@ class Reader:
         value = self._raw(name) or ""
         if name in self._secrets and value:
             return "***"
-        return re.sub(r"//[^/@]*@", "//***@", value) or "(unset)"
+        return re.sub(r"//[^/]*@", "//***@", value) or "(unset)"
 
 
 def _is_url(schemes: Sequence[str]) -> Callable[[str], bool]:

@@ -113,6 +113,10 @@ class ArchiveCorrupt(PermanentError):
     """What lies in the archive is not what was written; nothing was deleted or restored."""
 
 
+class WeekArchived(PermanentError):
+    """Records of the week to report on are archived; a report of the rest would be false."""
+
+
 class PartUnknown(BioNewsBotError):
     """The archive holds no part of this name."""
 

@@ -256,7 +256,7 @@ def _read(read: Reader) -> Settings:
         prometheus_port=read.port("PROMETHEUS_PORT", 9090),
         flower_port=read.port("FLOWER_PORT", 5555),
         health_check_port=read.port("HEALTH_CHECK_PORT", 8080),
-        archive_location=read.text("ARCHIVE_LOCATION", "/var/bionewsbot/archive"),
+        archive_location=read.place("ARCHIVE_LOCATION", "/var/bionewsbot/archive"),
         cleanup_retention_days=read.integer("CLEANUP_RETENTION_DAYS", 90, low=1, high=36_500),
         report_retention_days=read.integer("REPORT_RETENTION_DAYS", 30, low=1, high=36_500),
         database_wait_seconds=read.integer("DATABASE_WAIT_SECONDS", 1800, low=0, high=86_400),

@@ -1,4 +1,4 @@
-"""The calls of CONTRACT.md that the scheduler makes, one method each.
+"""The calls of docs/backend_api.md that the scheduler makes, one method each.
 
 Every method raises BackendUnavailable, MalformedAnswer, CircuitOpen or RateLimited (try again) or
 BackendRefused (don't).
@@ -39,7 +39,7 @@ from bionewsbot.api.models import (
     Stored,
     format_time,
 )
-from bionewsbot.api.paging import pages, read_as
+from bionewsbot.api.paging import REPORTS_AT_A_TIME, at_a_time, pages, read_as
 from bionewsbot.api.rate import RateLimit
 from bionewsbot.api.transport import Answer, Transport
 from bionewsbot.companies import Company, Priority, Status
@@ -47,10 +47,7 @@ from bionewsbot.errors import BackendRefused, NotYet
 from bionewsbot.settings import Settings
 
 MAX_WAIT = 25.0
-"""Seconds for which the backend may hold an answer (CONTRACT.md)."""
-
-REPORTS_AT_A_TIME = 5
-"""A report over 2,000 companies has 7 MB (docs/benchmarks.md); an answer may have 64."""
+"""Seconds for which the backend may hold an answer (docs/backend_api.md)."""
 
 API = "/api/v1"
 
@@ -126,8 +123,8 @@ class BackendClient:
 
     @property
     def longest_call(self) -> float:
-        """The most seconds that a call takes, without a long poll's own wait."""
-        return self._transport.longest_call
+        """The most seconds that a call takes, in line too, without a long poll's own wait."""
+        return self._transport.longest_line + self._transport.longest_call
 
     def close(self) -> None:
         """Close all connections."""
@@ -223,22 +220,28 @@ class BackendClient:
 
         Analyses only once they have ended.
         """
-        params = _given(**_span(None, before))
+        params = _given(limit=str(at_a_time(collection)), **_span(None, before))
         for page in pages(self._transport, f"{API}/export/{_step(collection)}", ExportPage, params):
             yield from page.items
 
     def delete_exported(
-        self, collection: str, ids: Sequence[str], *, idempotency_key: str
+        self, collection: str, records: Sequence[Mapping[str, Any]], *, idempotency_key: str
     ) -> Deleted:
-        """Delete exactly these records, at most PAGE_SIZE; those that are gone are fine.
+        """Delete these records, at most PAGE_SIZE; those that are gone are fine.
 
-        A second call of the key deletes nothing.
+        What has changed since it was exported is left. A second call of the key deletes nothing;
+        all that is there then is left.
         """
+        changed = "finished_at" if collection == "analyses" else "updated_at"
+        body = {
+            "ids": [record["id"] for record in records],
+            "last_changed": {one["id"]: one[changed] for one in records if one.get(changed)},
+        }
         return self._transport.call(
             "POST",
             f"{API}/export/{_step(collection)}/delete",
             read=read_as(Deleted),
-            body=json.dumps({"ids": list(ids)}).encode(),
+            body=json.dumps(body).encode(),
             idempotency_key=idempotency_key,
             goes_on=True,
         )
@@ -246,7 +249,7 @@ class BackendClient:
     def import_records(
         self, collection: str, records: Sequence[Mapping[str, Any]], *, idempotency_key: str
     ) -> Imported:
-        """Put records back as they were, at most PAGE_SIZE; what is there is left as it is.
+        """Put records back as they were, at most `at_a_time`; what is there is left as it is.
 
         A second call of the key puts nothing back; what has gone since is among the conflicts.
         """

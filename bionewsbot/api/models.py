@@ -251,9 +251,11 @@ class ExportPage(Page):
 
 
 class Deleted(_Model):
-    """What was deleted, and what wasn't there."""
+    """What was deleted, what is left since it had changed, and what wasn't there."""
 
     deleted: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    """Empty from a backend that doesn't compare."""
     absent: tuple[str, ...]
 
 

@@ -17,6 +17,9 @@ from bionewsbot.errors import (
 PAGE_SIZE = 500
 """Items asked for at a time: the most that the contract allows."""
 
+REPORTS_AT_A_TIME = 5
+"""A report over 2,000 companies has 7 MB (docs/benchmarks.md); an answer may have 64."""
+
 M = TypeVar("M", bound=BaseModel)
 P = TypeVar("P", bound=Page)
 
@@ -53,6 +56,11 @@ def pages(
             raise MalformedAnswer(f"GET {path}: next_cursor: {cursor!r} came before")
         cursors.add(cursor)
         asked["cursor"] = cursor
+
+
+def at_a_time(collection: str) -> int:
+    """Return how many whole records of a collection fit into a call or an answer."""
+    return REPORTS_AT_A_TIME if collection == "reports" else PAGE_SIZE
 
 
 def read_as(model: type[M]) -> Callable[[Answer], M]:

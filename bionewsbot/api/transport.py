@@ -1,7 +1,7 @@
 """Carries one call to the Backend API and turns its outcome into an answer or one of our errors.
 
-The rules are CONTRACT.md's "What the worker makes of an answer". Nothing is retried here: that is
-the task's business, which alone knows how long it may take.
+The rules are those of docs/backend_api.md, "What a worker makes of an answer". Nothing is retried
+here: that is the task's business, which alone knows how long it may take.
 """
 
 import re
@@ -125,7 +125,13 @@ class Transport:
     @property
     def longest_call(self) -> float:
         """The most seconds that a call takes once it is made, without a long poll's own wait."""
-        return CONNECT_TIMEOUT + 2 * self._timeout + TRIAL_MARGIN
+        # For the answer to begin, for it to end, and for the last piece that begins before that.
+        return CONNECT_TIMEOUT + 3 * self._timeout + TRIAL_MARGIN
+
+    @property
+    def longest_line(self) -> float:
+        """The most seconds that a call stands in line for room in the limit of calls."""
+        return WAIT_TO_GO_ON if self._rate is not None else 0.0
 
     def close(self) -> None:
         """Close the pool's connections."""

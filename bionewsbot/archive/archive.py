@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import IO, Any
 from bionewsbot.archive.parts import (
     MANIFEST,
     MARK,
+    OBJECT,
     STATES,
     TIME_FIELDS,
     Part,
@@ -19,7 +21,7 @@ from bionewsbot.archive.parts import (
     first_state,
     read_part,
 )
-from bionewsbot.archive.storage import Storage
+from bionewsbot.archive.storage import TEMPORARY, Storage
 from bionewsbot.errors import ArchiveCorrupt, ArchiveExists, PartUnknown
 
 Record = dict[str, Any]
@@ -47,16 +49,37 @@ class Archive:
         """Return a collection's parts by their numbers. Raises ArchiveCorrupt."""
         names = self._storage.names(collection)
         there = frozenset(names)
-        numbers = [manifest[1] for name in names if (manifest := MANIFEST.fullmatch(name))]
-        return [self._read(collection, number, there) for number in numbers]
+        return [self._read(collection, number, there) for number in _numbers(MANIFEST, names)]
+
+    def survey(self, collection: str) -> dict[str, Part | ArchiveCorrupt]:
+        """Return by its name each part, or what is wrong with its manifest."""
+        names = self._storage.names(collection)
+        numbers = {*_numbers(MANIFEST, names), *_bereft(names)}
+        return {
+            f"{collection}/{number}": self._read_or_tell(collection, number, frozenset(names))
+            for number in sorted(numbers)
+        }
+
+    def holding(self, collection: str, start: datetime | None, end: datetime | None) -> list[Part]:
+        """Return the parts that hold records from `start` to before `end` (None: without bound).
+
+        By their oldest and newest record. What was restored is not here. Raises ArchiveCorrupt.
+        """
+        return [
+            part
+            for part in self.parts(collection)
+            if part.state != "restored"
+            and (start is None or part.newest >= start)
+            and (end is None or part.oldest < end)
+        ]
 
     def part(self, name: str) -> Part:
         """Return the part of this name. Raises PartUnknown, ArchiveCorrupt."""
         collection, _, number = name.partition("/")
-        there = self._storage.names(collection)
-        if f"{number}.json" not in there:
+        names = self._storage.names(collection)
+        if number not in (*_numbers(MANIFEST, names), *_bereft(names)):
             raise PartUnknown(f"{self.location} holds no part {name}; see `archive list`")
-        return self._read(collection, number, there)
+        return self._read(collection, number, names)
 
     def write(
         self,
@@ -122,13 +145,20 @@ class Archive:
         self._storage.remove(part.object_path)
 
     def sweep(self, collection: str, before: datetime) -> int:
-        """Remove what writers that died left there before `before`; returns how many files."""
+        """Remove what writers that died left there before `before`; returns how many files.
+
+        Raises ArchiveCorrupt. Files that aren't ours stay, and so does an object whose manifest is
+        lost: it may be the only copy.
+        """
         parts = [part for part in self.parts(collection) if part.state != "restored"]
         named = {part.object_path.rpartition("/")[2] for part in parts}
+        names = self._storage.names(collection)
+        bereft = _bereft(names)
         left = [
             f"{collection}/{name}"
-            for name in self._storage.names(collection)
-            if not (MANIFEST.fullmatch(name) or MARK.fullmatch(name)) and name not in named
+            for name in names
+            if TEMPORARY.fullmatch(name)
+            or ((found := OBJECT.fullmatch(name)) and name not in named and found[1] not in bereft)
         ]
         old = [name for name in left if self._storage.modified(name) < before.timestamp()]
         for name in old:
@@ -137,10 +167,25 @@ class Archive:
 
     def _next_number(self, collection: str) -> int:
         names = self._storage.names(collection)
-        return max((int(name[:8]) for name in names if MANIFEST.fullmatch(name)), default=0) + 1
+        # A mark counts, too: one whose manifest is lost would be the new part's from the beginning.
+        taken = (*_numbers(MANIFEST, names), *_numbers(MARK, names))
+        return max(map(int, taken), default=0) + 1
+
+    def _read_or_tell(
+        self, collection: str, number: str, names: Container[str]
+    ) -> Part | ArchiveCorrupt:
+        try:
+            return self._read(collection, number, names)
+        except ArchiveCorrupt as error:
+            return error
 
     def _read(self, collection: str, number: str, names: Container[str]) -> Part:
         path = f"{collection}/{number}.json"
+        if f"{number}.json" not in names:
+            raise ArchiveCorrupt(
+                f"{self.location}/{path}: manifest missing; "
+                "bring it back from a backup of the archive"
+            )
         marks = [state for state in STATES if f"{number}.{state}" in names]
         return read_part(self._storage.read(path), f"{self.location}/{path}", marks)
 
@@ -160,6 +205,18 @@ class Archive:
         count = sum(1 for _ in _read_lines(self._storage, part, path))
         if count != part.records:
             raise ArchiveCorrupt(f"{place}: it has {count} records, not {part.records}")
+
+
+def _numbers(pattern: re.Pattern[str], names: Iterable[str]) -> list[str]:
+    return [found[1] for name in names if (found := pattern.fullmatch(name))]
+
+
+def _bereft(names: Iterable[str]) -> set[str]:
+    """Return the numbers of parts that had a manifest once, as their marks tell, and have none."""
+    marks = [found for name in names if (found := MARK.fullmatch(name))]
+    restored = {found[1] for found in marks if found[2] == "restored"}
+    # Of one that was restored nothing is lost but its range.
+    return {found[1] for found in marks} - restored - set(_numbers(MANIFEST, names))
 
 
 class _Digest:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 
 from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import Conflict
-from bionewsbot.api.paging import PAGE_SIZE
+from bionewsbot.api.paging import at_a_time
 from bionewsbot.archive.archive import Archive, Record
 from bionewsbot.archive.parts import Part
 from bionewsbot.errors import BackendRefused
@@ -62,11 +61,18 @@ def hand_over(
         still_mine()
         records = islice(client.export(collection, before=before), part_records)
         part = archive.write(
-            collection, _watched(records, still_mine), written_by=written_by, now=now()
+            collection,
+            _watched(records, still_mine, at_a_time(collection)),
+            written_by=written_by,
+            now=now(),
         )
         if part is None:
             return moved
-        moved += _delete(client, archive, part, still_mine)
+        kept = _delete(client, archive, part, still_mine, now)
+        if kept is None:
+            # All of it had changed meanwhile, which is too much for chance: the next run looks.
+            return moved
+        moved += _moved(kept)
 
 
 def go_on(
@@ -83,7 +89,7 @@ def go_on(
         if part.state == "handing over":
             logger.warning("hand_over_goes_on", extra={"part": part.name})
             archive.verify(part)
-            moved += _delete(client, archive, part, still_mine)
+            moved += _moved(_delete(client, archive, part, still_mine, now))
         elif part.state == "restoring":
             logger.warning("restore_goes_on", extra={"part": part.name})
             restore(client, archive, part, still_mine=still_mine, now=now)
@@ -115,14 +121,17 @@ def restore(
     """
     archive.verify(part)
     if part.state == "handing over":
-        _delete(client, archive, part, still_mine)
+        kept = _delete(client, archive, part, still_mine, now)
+        if kept is None or kept.state == "restored":
+            return Restored(0, (), None)
+        part = kept
     still_mine()
     part = archive.mark(part, "restoring")
     conflicts: dict[str, Conflict] = {}
-    for batch in batches(archive.records(part)):
+    for batch in _batches(archive, part):
         conflicts |= _put_back(client, part, batch, still_mine)
     still_mine()
-    kept_in = _keep_conflicts(archive, part, conflicts, now()) if conflicts else None
+    kept_in = _keep(archive, part, conflicts.__contains__, now()) if conflicts else None
     archive.give_up(part)
     return Restored(part.records - len(conflicts), tuple(conflicts.values()), kept_in)
 
@@ -148,37 +157,57 @@ def _put_back(
     return {conflict.id: conflict for conflict in answer.conflicts}
 
 
-def _keep_conflicts(
-    archive: Archive, part: Part, conflicts: dict[str, Conflict], now: datetime
-) -> Part | None:
-    # A restore that died between these two steps has written it already.
+def _keep(archive: Archive, part: Part, stays: Callable[[str], bool], now: datetime) -> Part | None:
+    """Archive those of a part's records whose ids stay here in a part that replaces it."""
+    # Whoever died before the part was given up has written it already.
     for other in archive.parts(part.collection):
         if other.replaces == part.number:
             return other
     return archive.write(
         part.collection,
-        (record for record in archive.records(part) if record["id"] in conflicts),
+        (record for record in archive.records(part) if stays(record["id"])),
         written_by=part.written_by,
         now=now,
         replaces=part.number,
     )
 
 
-def _delete(client: BackendClient, archive: Archive, part: Part, still_mine: StillMine) -> Moved:
-    for batch in batches(archive.records(part)):
+def _delete(
+    client: BackendClient,
+    archive: Archive,
+    part: Part,
+    still_mine: StillMine,
+    now: Callable[[], datetime],
+) -> Part | None:
+    """Delete a part's records at the backend, and return the part that has them alone now.
+
+    What has changed since it was archived is left there, and isn't in that part: none where that is
+    all.
+    """
+    left: set[str] = set()
+    for batch in _batches(archive, part):
         still_mine()
-        client.delete_exported(
-            part.collection,
-            [record["id"] for record in batch],
-            idempotency_key=_key(part, "delete", batch),
+        answer = client.delete_exported(
+            part.collection, batch, idempotency_key=_key(part, "delete", batch)
         )
+        left.update(answer.left)
     still_mine()
-    archive.mark(part, "kept")
-    logger.info(
-        "part_archived",
-        extra={"part": part.name, "records": part.records, "bytes": part.size},
-    )
-    return Moved(part.records, 1, part.size)
+    if left:
+        logger.warning("changed_meanwhile", extra={"part": part.name, "records": len(left)})
+        kept = _keep(archive, part, lambda one: one not in left, now())
+        archive.give_up(part)
+    else:
+        kept = archive.mark(part, "kept")
+    if kept:
+        logger.info(
+            "part_archived",
+            extra={"part": kept.name, "records": kept.records, "bytes": kept.size},
+        )
+    return kept
+
+
+def _moved(part: Part | None) -> Moved:
+    return Moved(part.records, 1, part.size) if part else Moved()
 
 
 def _key(part: Part, what: str, batch: list[Record]) -> str:
@@ -189,15 +218,16 @@ def _key(part: Part, what: str, batch: list[Record]) -> str:
     return f"{part.name}/{what}/{digest}"
 
 
-def _watched(records: Iterable[Record], still_mine: StillMine) -> Iterator[Record]:
+def _watched(records: Iterable[Record], still_mine: StillMine, page: int) -> Iterator[Record]:
     for position, record in enumerate(records):
-        if position % PAGE_SIZE == 0:
+        if position % page == 0:
             still_mine()
         yield record
     still_mine()
 
 
-def batches(records: Iterator[Record]) -> Iterator[list[dict[str, Any]]]:
-    """Yield records in lists as long as the backend takes in one call."""
-    while batch := list(islice(records, PAGE_SIZE)):
+def _batches(archive: Archive, part: Part) -> Iterator[list[Record]]:
+    """Yield a part's records in lists as long as the backend takes in one call."""
+    records = archive.records(part)
+    while batch := list(islice(records, at_a_time(part.collection))):
         yield batch

@@ -21,9 +21,11 @@ and marks are left here. A part goes through them in this order and never back."
 
 STATES: tuple[State, ...] = get_args(State)
 
-MARK = re.compile(r"[0-9]{8}\.(kept|restoring|restored)")
+MARK = re.compile(r"([0-9]{8})\.(kept|restoring|restored)")
 """Name of an empty file that says how far a part is: the furthest one counts. Since a mark is only
 ever added, a mover that was frozen and comes to it late takes nothing back."""
+
+OBJECT = re.compile(r"([0-9]{8})-[0-9a-f]{16}\.jsonl\.gz")
 
 TIME_FIELDS = {
     "analyses": "scheduled_for",

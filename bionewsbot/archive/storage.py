@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -21,6 +22,10 @@ _MENDS = {
     errno.EROFS: "mount it for writing, or set ARCHIVE_LOCATION",
 }
 _LOOK = "is ARCHIVE_LOCATION right, and reachable?"
+
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+"""Name of a file that is being written, or whose writer died."""
 
 
 class Storage:

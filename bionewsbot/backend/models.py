@@ -312,17 +312,22 @@ class Maintenance(_Model):
 
 
 class DeleteIn(_Model):
-    """The ids of what was archived."""
+    """The ids of what was archived, and the times when it had last changed then.
+
+    That is `updated_at`, of an analysis `finished_at`.
+    """
 
     ids: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
         max_length=MAX_BATCH
     )
+    last_changed: dict[str, Time] = Field(default={}, max_length=MAX_BATCH)
 
 
 class Deleted(_Model):
-    """What was deleted, and what wasn't there."""
+    """What was deleted, what is left there, and what wasn't there."""
 
     deleted: list[str]
+    left: list[str]
     absent: list[str]
 
 

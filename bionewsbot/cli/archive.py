@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from bionewsbot.archive.archive import Archive
     from bionewsbot.archive.exchange import Restored
     from bionewsbot.archive.parts import Part
+    from bionewsbot.errors import ArchiveCorrupt
 
 EXIT_CORRUPT = 3
-"""`verify`: at least one part isn't what its manifest says."""
+"""`verify`, `list`: at least one part isn't what its manifest says, or has no sound one."""
 
 EXIT_CONFLICTS = 3
 """`restore`: some records stayed archived, since other ones have their place in the database."""
@@ -42,6 +43,8 @@ def archive() -> None:
 def list_(collection: str | None, json_output: bool) -> None:
     """List the parts, of one collection or all.
 
+    Exit code: 0 done, 3 some manifests are damaged; the other parts are listed.
+
     \b
     Examples:
       celery -A bionewsbot archive list
@@ -50,11 +53,13 @@ def list_(collection: str | None, json_output: bool) -> None:
     from bionewsbot.cli import archive_view
 
     store = _archive()
-    found = _parts(store, [collection] if collection else store.collections())
+    found = _survey(store, [collection] if collection else store.collections())
     if json_output:
-        archive_view.print_json([archive_view.as_dict(part) for part in found])
+        archive_view.print_json([archive_view.as_dict(*one) for one in found.items()])
     else:
         archive_view.print_list(found, store.location)
+    if any(isinstance(part, Exception) for part in found.values()):
+        raise SystemExit(EXIT_CORRUPT)
 
 
 @archive.command()
@@ -72,19 +77,15 @@ def verify(names: tuple[str, ...], json_output: bool) -> None:
       celery -A bionewsbot archive verify insights/00000003 --json
     """
     from bionewsbot.cli import archive_view
-    from bionewsbot.errors import ArchiveCorrupt, ArchiveUnavailable
 
     store = _archive()
-    found = _named(store, names) if names else _parts(store, store.collections())
-    answers: list[dict[str, str | None]] = []
-    for part in found:
-        if part.state == "restored":
-            continue
-        try:
-            store.verify(part)
-            answers.append({"part": part.name, "error": None})
-        except (ArchiveCorrupt, ArchiveUnavailable) as error:
-            answers.append({"part": part.name, "error": str(error)})
+    found = _survey(store, _collections(names) if names else store.collections())
+    chosen = {name: found[name] if name in found else store.part(name) for name in names or found}
+    answers: list[dict[str, str | None]] = [
+        {"part": name, "error": _wrong(store, part)}
+        for name, part in chosen.items()
+        if isinstance(part, Exception) or part.state != "restored"
+    ]
     if json_output:
         archive_view.print_json(answers)
     else:
@@ -132,7 +133,8 @@ def restore(
     The next data_cleanup (of reports: report_archival) archives them again, unless it is disabled
     first. What has another record in its place stays archived.
 
-    Exit code: 0 all restored, 3 some records stayed archived.
+    Exit code: 0 all restored, 1 a part failed (those before it are told, those after it are left),
+    3 some records stayed archived.
 
     \b
     Examples:
@@ -143,12 +145,17 @@ def restore(
 
     store = _archive()
     found = _chosen(store, names, collection, start, end)
-    answers = [(part, None if dry_run else _restore(store, part)) for part in found]
-    if json_output:
-        shown = [archive_view.restored_dict(part, answer) for part, answer in answers]
-        archive_view.print_json({"dry_run": dry_run, "parts": shown})
-    else:
-        archive_view.print_restored(answers)
+    answers: list[tuple[Part, Restored | None]] = []
+    try:
+        for part in found:
+            answers.append((part, None if dry_run else _restore(store, part)))
+    finally:
+        # Where a part fails, too: nothing else tells what became of those before it.
+        if json_output:
+            shown = [archive_view.restored_dict(part, answer) for part, answer in answers]
+            archive_view.print_json({"dry_run": dry_run, "parts": shown})
+        elif answers or not found:
+            archive_view.print_restored(answers)
     if any(answer and answer.conflicts for _, answer in answers):
         raise SystemExit(EXIT_CONFLICTS)
 
@@ -164,13 +171,8 @@ def _chosen(
         raise click.UsageError("say which: names of parts, or --collection [--from] [--to]")
     if names:
         return _unrestored(_named(store, names))
-    return [
-        part
-        for part in _parts(store, [collection or ""])
-        if part.state != "restored"
-        and (start is None or part.newest >= start)
-        and (end is None or part.oldest < end)
-    ]
+    _known([collection or ""])
+    return store.holding(collection or "", start, end)
 
 
 def _restore(store: "Archive", part: "Part") -> "Restored":
@@ -200,9 +202,33 @@ def _parts(store: "Archive", collections: "list[str]") -> "list[Part]":
     return [part for collection in collections for part in store.parts(collection)]
 
 
+def _survey(store: "Archive", collections: "list[str]") -> "dict[str, Part | ArchiveCorrupt]":
+    _known(collections)
+    found: dict[str, Part | ArchiveCorrupt] = {}
+    for collection in collections:
+        found |= store.survey(collection)
+    return found
+
+
+def _wrong(store: "Archive", part: "Part | ArchiveCorrupt") -> str | None:
+    from bionewsbot.errors import ArchiveCorrupt, ArchiveUnavailable
+
+    if isinstance(part, ArchiveCorrupt):
+        return str(part)
+    try:
+        store.verify(part)
+    except (ArchiveCorrupt, ArchiveUnavailable) as error:
+        return str(error)
+    return None
+
+
 def _named(store: "Archive", names: "tuple[str, ...] | list[str]") -> "list[Part]":
-    _known([name.partition("/")[0] for name in names])
+    _known(_collections(names))
     return [store.part(name) for name in dict.fromkeys(names)]
+
+
+def _collections(names: "tuple[str, ...] | list[str]") -> list[str]:
+    return sorted({name.partition("/")[0] for name in names})
 
 
 def _known(collections: "list[str]") -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from bionewsbot.archive.exchange import Restored
 from bionewsbot.archive.parts import Part
 from bionewsbot.cli.runs_view import console
+from bionewsbot.errors import ArchiveCorrupt
 
 
 def print_json(value: object) -> None:
@@ -18,20 +19,25 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def as_dict(part: Part) -> dict[str, Any]:
-    """Return a part as JSON shows it: its name, its manifest and its state."""
-    return {"part": part.name, **part.model_dump(mode="json"), "state": part.state}
+def as_dict(name: str, part: Part | ArchiveCorrupt) -> dict[str, Any]:
+    """Return a part as JSON shows it: its name, its manifest and state, or what is wrong."""
+    if isinstance(part, ArchiveCorrupt):
+        return {"part": name, "error": str(part)}
+    return {"part": name, **part.model_dump(mode="json"), "state": part.state}
 
 
-def print_list(parts: Sequence[Part], location: str) -> None:
-    """Print a table of parts."""
-    if not parts:
+def print_list(found: Mapping[str, Part | ArchiveCorrupt], location: str) -> None:
+    """Print a table of parts, and which ones can't be shown."""
+    if not found:
         click.echo(f"Nothing is archived at {location}.")
         return
     table = Table(box=None, header_style="bold")
     for heading in ("PART", "RECORDS", "OLDEST", "NEWEST", "KB", "STATE"):
         table.add_column(heading, justify="right" if heading in ("RECORDS", "KB") else "left")
-    for part in parts:
+    for part in found.values():
+        if isinstance(part, ArchiveCorrupt):
+            click.echo(f"Error: {part}", err=True)
+            continue
         kilobytes = f"{part.size / 1000:,.0f}" if part.state != "restored" else "-"
         table.add_row(
             part.name,
@@ -76,7 +82,9 @@ def print_restored(answers: Sequence[tuple[Part, Restored | None]]) -> None:
         if answer.kept_in:
             click.echo(f"  what stays is in {answer.kept_in.name} now")
     jobs = {
-        "report_archival" if part.collection == "reports" else "data_cleanup" for part, _ in answers
+        "report_archival" if part.collection == "reports" else "data_cleanup"
+        for part, answer in answers
+        if answer and answer.records
     }
     for job in sorted(jobs):
         click.echo(

@@ -181,7 +181,7 @@ def _replay(
         answer: dict[str, Any] = {"id": letter.id, "run_id": letter.run_id, "target": letter.target}
         try:
             if dry_run:
-                check(ledger(), letter)
+                check(app, ledger(), letter)
             else:
                 if rate and number:
                     time.sleep(1 / rate)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bionewsbot.dead_letters.consumer import record
+from bionewsbot.dead_letters.messages import record
 
 
 def record_hard_limit(request: Any, seconds: float) -> None:

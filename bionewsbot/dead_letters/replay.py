@@ -13,9 +13,9 @@ from bionewsbot.runs.model import Message
 logger = logging.getLogger(__name__)
 
 
-def check(ledger: Ledger, letter: Letter) -> None:
+def check(app: Celery, ledger: Ledger, letter: Letter) -> None:
     """Change nothing. Raises ReplayRefused where `replay` would as things stand now."""
-    run_id, target = _item(letter)
+    run_id, target = _item(app, letter)
     verdict = ledger.against_replay(run_id, target)
     if verdict is not None:
         raise _refusal(verdict, letter)
@@ -24,10 +24,10 @@ def check(ledger: Ledger, letter: Letter) -> None:
 def replay(app: Celery, ledger: Ledger, letter: Letter, *, by: str) -> str:
     """Send a letter's item once more, in a new generation with all its attempts.
 
-    Returns the task id. Raises ReplayRefused where the run or the item stands against it, and
-    kombu's OperationalError where the broker is away: then the reconciler sends it.
+    Returns the task id. Raises ReplayRefused where the run, the item or its queue stands against
+    it, and kombu's OperationalError where the broker is away: then the reconciler sends it.
     """
-    run_id, target = _item(letter)
+    run_id, target = _item(app, letter)
     verdict, address = ledger.replay(run_id, target, by=by)
     if address is None:
         raise _refusal(verdict, letter)
@@ -38,10 +38,15 @@ def replay(app: Celery, ledger: Ledger, letter: Letter, *, by: str) -> str:
     return sent[0][1]
 
 
-def _item(letter: Letter) -> tuple[str, str]:
+def _item(app: Celery, letter: Letter) -> tuple[str, str]:
     if letter.run_id is None or letter.target is None:
         raise ReplayRefused(
             f"{letter.id} belongs to no run ({letter.last.why}); mend its sender and `dlq purge` it"
+        )
+    if letter.queue not in app.amqp.queues:
+        raise ReplayRefused(
+            f"{letter.id}: its queue {letter.queue!r} is not one of {', '.join(app.amqp.queues)}; "
+            "start its occurrence with `runs start --again`"
         )
     return letter.run_id, letter.target
 

@@ -188,7 +188,9 @@ def _activity(sections: Sequence[Section]) -> Activity:
             )
             for one in ranked[:MOST_ACTIVE]
         ),
-        never_analysed=tuple(one.company_id for one in sections if not one.analyses.total),
+        never_analysed=tuple(
+            one.company_id for one in sections if not one.analyses.succeeded + one.analyses.partial
+        ),
     )
 
 

@@ -261,14 +261,17 @@ class Activity(_Model):
     """Companies about which there was an insight."""
     most_active: tuple[ActiveCompany, ...]
     never_analysed: tuple[str, ...]
-    """Ids of companies that no analysis of the week looked at."""
+    """Ids of companies of which no analysis of the week succeeded, not even in part."""
 
 
 class SourceTotal(SourceFailures):
-    """The same over the portfolio."""
+    """The same over the companies for which it failed."""
 
+    error: str | None
+    """What one of the failures said: the last one of one of these companies."""
     companies: int
-    """Companies for which it failed."""
+    """Companies for which it failed. Each tells of the five sources that failed most often for it;
+    the numbers are of those."""
 
 
 class Recommendation(_Model):
@@ -296,5 +299,7 @@ class Report(_Model):
     risk: RiskPart
     activity: Activity
     ahead: tuple[DateAhead, ...]
+    """The nearest dates: five of each company, and 200 in all; how many more there are isn't
+    counted."""
     sources_failed: tuple[SourceTotal, ...]
     recommendations: tuple[Recommendation, ...]

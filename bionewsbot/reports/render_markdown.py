@@ -174,7 +174,7 @@ def _activity(report: Report) -> Iterator[str]:
     yield words.activity(report)
     if report.activity.never_analysed:
         yield ""
-        yield f"Not analysed in this week: {words.companies(len(report.activity.never_analysed))}."
+        yield words.unwatched(report)
     if report.activity.most_active:
         yield ""
         rows = (
@@ -194,6 +194,8 @@ def _ahead(report: Report) -> Iterator[str]:
         for one in report.ahead
     )
     yield from _table(("Day", "Company", "What", "From"), rows)
+    yield ""
+    yield words.BOUNDS_OF_AHEAD
 
 
 def _sources(report: Report) -> Iterator[str]:
@@ -210,7 +212,7 @@ def _sources(report: Report) -> Iterator[str]:
         ]
         for one in report.sources_failed
     )
-    yield from _table(("Source", "Failed", "Companies", "Last error"), rows)
+    yield from _table(("Source", "Failed", "Companies", "An error"), rows)
 
 
 def _recommendations(report: Report) -> Iterator[str]:

@@ -100,8 +100,8 @@ def _unwatched(report: Report) -> Iterator[Recommendation]:
     if never:
         yield _recommendation(
             "unwatched",
-            f"No analysis of the week looked at {companies(len(never))}: no news "
-            "of them is no good news. See why the analysis did not run.",
+            f"No analysis of the week succeeded for {companies(len(never))}: no news of them is no "
+            "good news. See why none ran, or why all failed.",
             never,
         )
 

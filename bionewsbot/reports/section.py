@@ -5,11 +5,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
 from heapq import nsmallest
-from itertools import chain, islice
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from bionewsbot.api.models import Alert, Analysis, Finding, Insight, RiskPoint, Severity
+from bionewsbot.api.models import (
+    Alert,
+    AlertState,
+    Analysis,
+    Finding,
+    Insight,
+    RiskPoint,
+    Severity,
+)
 from bionewsbot.reports import rules
 from bionewsbot.reports.model import (
     SEVERITIES,
@@ -52,6 +60,15 @@ MAX_DEPTH = 6
 COMPARED_TYPE = "daily"
 """Risk scores of other analyses look at windows of other lengths and can't be compared."""
 
+Key = tuple[str, str]
+"""Of a story: its id and type."""
+
+
+class _Move(NamedTuple):
+    points: float
+    gone: bool
+
+
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -72,33 +89,52 @@ def make_section(
     which only as many are taken as count. The same rows make the same section, in whatever order
     they come.
     """
-    told = list(alerts)
-    waiting = list(islice(open_before, MAX_OPEN_BEFORE))
-    states = {(alert.story_id, alert.type): alert for alert in told}
-    known = list(insights)
-    stories = [_story(one, states.get((one.story_id, one.type))) for one in known]
+    last, before = _last_two(risk, week)
+    moved = _moved(last, before)
+    names = _Names(key for key, _ in moved)
+    states: dict[Key, AlertState] = {}
+    by_state: Counter[AlertState] = Counter()
     by_type: dict[str, Counter[Severity]] = defaultdict(Counter)
-    for one in known:
-        by_type[_word(one.type)][one.severity] += 1
-    ended = sorted(
-        (analysis for analysis in analyses if analysis.ended),
-        key=lambda one: (str(one.started_at), one.id),
-    )
-    state_counts = Counter(alert.state for alert in told)
+    ahead = _Ahead(company_id, week)
+    ended = _Ended()
+
+    # Rows come page by page and are let go of one by one, whatever their number.
+    def told_alerts() -> Iterator[Story]:
+        for alert in alerts:
+            states[alert.story_id, alert.type] = alert.state
+            by_state[alert.state] += 1
+            yield _story(alert, alert.state)
+
+    def told_insights() -> Iterator[Story]:
+        for insight in insights:
+            by_type[_word(insight.type)][insight.severity] += 1
+            names.see(insight, (1, insight.occurred_at.isoformat(), insight.title))
+            ahead.see(insight)
+            yield _story(insight, states.get((insight.story_id, insight.type)))
+
+    # An insight has its alert's state, so the alerts come first.
+    foremost_alerts = nsmallest(MAX_STORIES, told_alerts(), key=rules.alert_weight)
+    stories = nsmallest(MAX_STORIES, told_insights(), key=rules.weight)
+    waiting = [_story(one, one.state) for one in islice(open_before, MAX_OPEN_BEFORE)]
+    for analysis in analyses:
+        if analysis.ended:
+            ended.see(analysis)
+            for finding in analysis.findings:
+                names.see(finding, (0, *_order(analysis)))
     return Section(
         company_id=company_id,
         name=_text(name),
-        insights=len(known),
+        insights=sum(counts.total() for counts in by_type.values()),
         by_type=_types(by_type),
-        stories=tuple(nsmallest(MAX_STORIES, stories, key=rules.weight)),
-        alerts_by_state={state: state_counts[state] for state in STATES if state_counts[state]},
-        alerts=_foremost(told, MAX_STORIES),
+        stories=tuple(stories),
+        alerts_by_state={state: by_state[state] for state in STATES if by_state[state]},
+        alerts=tuple(foremost_alerts),
         open_before=len(waiting),
-        alerts_before=_foremost(waiting, MAX_BEFORE_SHOWN),
-        risk=_risk(list(risk), week, _named(ended, known)),
-        analyses=_count(ended),
-        sources_failed=_sources(ended),
-        ahead=_ahead(company_id, known, week),
+        alerts_before=tuple(nsmallest(MAX_BEFORE_SHOWN, waiting, key=rules.alert_weight)),
+        risk=_risk(last, before, names.drivers(moved)),
+        analyses=ended.counts(),
+        sources_failed=ended.sources_failed(),
+        ahead=ahead.nearest(),
     )
 
 
@@ -124,7 +160,7 @@ def _word(text: str) -> str:
     return _text(text, MAX_WORD)
 
 
-def _story(one: Insight | Alert, alert: Alert | None) -> Story:
+def _story(one: Insight | Alert, alert: AlertState | None) -> Story:
     return Story(
         company_id=one.company_id,
         type=_word(one.type),
@@ -134,13 +170,8 @@ def _story(one: Insight | Alert, alert: Alert | None) -> Story:
         occurred_at=one.occurred_at,
         url=safe_url(one.url),
         source=_word(one.source),
-        alert=alert.state if alert else None,
+        alert=alert,
     )
-
-
-def _foremost(alerts: Iterable[Alert], most: int) -> tuple[Story, ...]:
-    stories = (_story(alert, alert) for alert in alerts)
-    return tuple(nsmallest(most, stories, key=rules.alert_weight))
 
 
 def _types(by_type: dict[str, Counter[Severity]]) -> tuple[TypeCount, ...]:
@@ -160,48 +191,34 @@ def count_of(name: str, counts: Counter[Severity]) -> TypeCount:
     )
 
 
-def _named(
-    analyses: Iterable[Analysis], insights: Iterable[Insight]
-) -> dict[tuple[str, str], Finding]:
-    """Return what is known of each story: an analysis looks further back than the week goes."""
-    findings = (finding for analysis in analyses for finding in analysis.findings)
-    return {(one.story_id, one.type): one for one in chain(findings, insights)}
+def _last_two(points: Iterable[RiskPoint], week: Week) -> tuple[RiskPoint | None, RiskPoint | None]:
+    """Return the last score of the week, and the last one of the week before."""
+    last: dict[Week, RiskPoint] = {}
+    for point in points:
+        for of in (week, week.previous):
+            if point.analysis_type == COMPARED_TYPE and of.start <= point.at < of.end:
+                last[of] = max(last.get(of, point), point, key=lambda one: (one.at, one.score))
+    return last.get(week), last.get(week.previous)
 
 
 def _risk(
-    points: list[RiskPoint], week: Week, named: dict[tuple[str, str], Finding]
+    last: RiskPoint | None, before: RiskPoint | None, drivers: tuple[Driver, ...]
 ) -> Risk | None:
-    comparable = sorted(
-        (point for point in points if point.analysis_type == COMPARED_TYPE),
-        key=lambda point: (point.at, point.score),
-    )
-    now = [point for point in comparable if week.start <= point.at < week.end]
-    before = [point for point in comparable if week.previous.start <= point.at < week.start]
-    if not now:
+    if last is None:
         return None
-    last = now[-1]
-    if not before:
-        return Risk(
-            score=last.score,
-            at=last.at,
-            partial=last.partial,
-            previous=None,
-            change=None,
-            drivers=(),
-        )
     return Risk(
         score=last.score,
         at=last.at,
         partial=last.partial,
-        previous=before[-1].score,
-        change=round(last.score - before[-1].score, 2),
-        drivers=_drivers(_points(last), _points(before[-1]), named),
+        previous=before.score if before else None,
+        change=round(last.score - before.score, 2) if before else None,
+        drivers=drivers,
     )
 
 
-def _points(point: RiskPoint) -> dict[tuple[str, str], float]:
+def _points(point: RiskPoint) -> dict[Key, float]:
     """Return a score's contributions by story and type, as far as they have that form."""
-    found: dict[tuple[str, str], float] = {}
+    found: dict[Key, float] = {}
     for one in point.contributions:
         if not isinstance(one, dict):
             continue
@@ -211,76 +228,127 @@ def _points(point: RiskPoint) -> dict[tuple[str, str], float]:
     return found
 
 
-def _drivers(
-    now: dict[tuple[str, str], float],
-    before: dict[tuple[str, str], float],
-    named: dict[tuple[str, str], Finding],
-) -> tuple[Driver, ...]:
-    changes = {key: now.get(key, 0.0) - before.get(key, 0.0) for key in now.keys() | before.keys()}
+def _moved(last: RiskPoint | None, before: RiskPoint | None) -> list[tuple[Key, _Move]]:
+    """Return the stories that moved the risk most, the heaviest first."""
+    if last is None or before is None:
+        return []
+    now, then = _points(last), _points(before)
+    changes = {key: now.get(key, 0.0) - then.get(key, 0.0) for key in now.keys() | then.keys()}
     whole = sum(changes.values())
     moved = sorted(
         ((key, round(points, 2)) for key, points in changes.items() if round(points, 2)),
         # Of equal weight, those first that moved the risk the way it went.
         key=lambda pair: (-abs(pair[1]), pair[1] * whole < 0, pair[0]),
     )
-    drivers = []
-    for key, points in moved[:MAX_DRIVERS]:
-        story = named.get(key)
-        drivers.append(
-            Driver(
-                type=_word(key[1]),
-                points=points,
-                gone=key not in now,
-                title=_text(story.title) if story else None,
-                url=safe_url(story.url) if story else None,
-            )
+    return [(key, _Move(points, gone=key not in now)) for key, points in moved[:MAX_DRIVERS]]
+
+
+class _Names:
+    """What is known of the stories that moved the risk: some are told of by analyses alone, which
+    look further back than the week goes."""
+
+    def __init__(self, wanted: Iterable[Key]) -> None:
+        self._wanted = frozenset(wanted)
+        self._found: dict[Key, tuple[tuple[Any, ...], Finding]] = {}
+
+    def see(self, finding: Finding, rank: tuple[Any, ...]) -> None:
+        """Take what a finding says of its story, unless one of higher rank has said it."""
+        key = finding.story_id, finding.type
+        if key in self._wanted and (key not in self._found or self._found[key][0] <= rank):
+            self._found[key] = rank, finding
+
+    def drivers(self, moved: Iterable[tuple[Key, _Move]]) -> tuple[Driver, ...]:
+        """Return what moved the risk, by name where that is known."""
+        return tuple(self._driver(key, move) for key, move in moved)
+
+    def _driver(self, key: Key, move: _Move) -> Driver:
+        _, story = self._found.get(key, (None, None))
+        return Driver(
+            type=_word(key[1]),
+            points=move.points,
+            gone=move.gone,
+            title=_text(story.title) if story else None,
+            url=safe_url(story.url) if story else None,
         )
-    return tuple(drivers)
 
 
-def _count(ended: list[Analysis]) -> Analyses:
-    counts = Counter(analysis.status for analysis in ended)
-    return Analyses(
-        total=len(ended),
-        succeeded=counts["succeeded"],
-        partial=counts["partial"],
-        failed=counts["failed"],
-    )
+def _order(analysis: Analysis) -> tuple[str, str]:
+    return str(analysis.started_at), analysis.id
 
 
-def _sources(ended: list[Analysis]) -> tuple[SourceFailures, ...]:
-    asked: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    errors: dict[str, str | None] = {}
-    for analysis in ended:
+class _Ended:
+    """Counts the analyses that have ended, and what failed in them."""
+
+    def __init__(self) -> None:
+        self._statuses: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._errors: dict[str, tuple[tuple[str, str], str | None]] = {}
+
+    def see(self, analysis: Analysis) -> None:
+        """Count one."""
+        self._statuses[analysis.status] += 1
         for source in analysis.sources:
             name = _word(source.name)
-            asked[name] += source.status != "skipped"
+            self._asked[name] += source.status != "skipped"
             if source.status == "failed":
-                failed[name] += 1
-                errors[name] = _text(source.error) if source.error else None
-    ranked = sorted(failed, key=lambda name: (-failed[name], name))
-    return tuple(
-        SourceFailures(name=name, failed=failed[name], asked=asked[name], error=errors[name])
-        for name in ranked[:MAX_SOURCES]
-    )
+                self._failed[name] += 1
+                order = _order(analysis)
+                if name not in self._errors or self._errors[name][0] <= order:
+                    self._errors[name] = order, _text(source.error) if source.error else None
+
+    def counts(self) -> Analyses:
+        """Return how they ended."""
+        return Analyses(
+            total=self._statuses.total(),
+            succeeded=self._statuses["succeeded"],
+            partial=self._statuses["partial"],
+            failed=self._statuses["failed"],
+        )
+
+    def sources_failed(self) -> tuple[SourceFailures, ...]:
+        """Return the sources that failed most often."""
+        ranked = nsmallest(MAX_SOURCES, self._failed, key=lambda name: (-self._failed[name], name))
+        return tuple(
+            SourceFailures(
+                name=name,
+                failed=self._failed[name],
+                asked=self._asked[name],
+                error=self._errors[name][1],
+            )
+            for name in ranked
+        )
 
 
-def _ahead(company_id: str, insights: list[Insight], week: Week) -> tuple[DateAhead, ...]:
-    found: dict[tuple[date, str, str], DateAhead] = {}
-    for insight in insights:
-        named = {*_dates(insight.evidence, "", MAX_DEPTH), (insight.occurred_at.date(), "event")}
-        for day, what in named:
-            if day >= week.next.monday:
-                ahead = DateAhead(
+class _Ahead:
+    """The nearest dates that a company's insights name after the week, each once."""
+
+    def __init__(self, company_id: str, week: Week) -> None:
+        self._company_id = company_id
+        self._first = week.next.monday
+        self._found: dict[tuple[date, str, str], DateAhead] = {}
+
+    def see(self, insight: Insight) -> None:
+        """Take the dates that an insight names."""
+        for day, what in {
+            *_dates(insight.evidence, "", MAX_DEPTH),
+            (insight.occurred_at.date(), "event"),
+        }:
+            if day >= self._first:
+                one = DateAhead(
                     day=day,
                     what=what,
-                    company_id=company_id,
+                    company_id=self._company_id,
                     title=_text(insight.title),
                     url=safe_url(insight.url),
                 )
-                found.setdefault((day, what, f"{ahead.title} {ahead.url}"), ahead)
-    return tuple(found[key] for key in nsmallest(MAX_STORIES, found))
+                self._found[day, what, f"{one.title} {one.url}"] = one
+                if len(self._found) > MAX_STORIES:
+                    del self._found[max(self._found)]
+
+    def nearest(self) -> tuple[DateAhead, ...]:
+        """Return them in their order."""
+        return tuple(self._found[key] for key in sorted(self._found))
 
 
 def _dates(value: Any, key: str, depth: int) -> Iterator[tuple[date, str]]:

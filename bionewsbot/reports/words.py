@@ -12,6 +12,9 @@ MOST_COMPANIES = 100
 MOST_GAPS = 20
 """Missing companies that are named: where there are more, something is wrong with all of them."""
 
+BOUNDS_OF_AHEAD = "The nearest ones: up to 5 of each company, 200 in all."
+"""What to say of dates ahead, of which no more are gathered (MAX_STORIES, MAX_AHEAD)."""
+
 
 def count(number: int, one: str, more: str | None = None) -> str:
     """Return how many there are of something: `1 alert`, `2 alerts`; `more` is its plural."""
@@ -76,6 +79,11 @@ def activity(report: Report) -> str:
         f"{done.partial} partial, {done.failed} failed. {report.activity.with_insights} of "
         f"{companies(report.portfolio.gathered)} had an insight."
     )
+
+
+def unwatched(report: Report) -> str:
+    """Return for how many companies no analysis succeeded."""
+    return f"No analysis succeeded for {companies(len(report.activity.never_analysed))}."
 
 
 def day(moment: datetime) -> str:

@@ -114,6 +114,18 @@ def send_all(
     return sent
 
 
+def can_send(app: Celery, address: Address, message: Message) -> bool:
+    """Return whether the message's queue is one of this version's; say in the log if it isn't.
+
+    Another version may have it; else the run's deadline ends the item.
+    """
+    if message.queue in app.amqp.queues:
+        return True
+    fields = {"run_id": address.run_id, "target": address.target, "queue": message.queue}
+    logger.error("queue_unknown", extra=fields)
+    return False
+
+
 def _publish(
     app: Celery,
     producer: Any,

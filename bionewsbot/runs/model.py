@@ -109,7 +109,7 @@ class Address:
         Raises NotARun if they hold no address, NewerMessage if a later version wrote them: run,
         target and generation stand there in every version, all else may have changed.
         """
-        value = (headers or {}).get(RUN_HEADER)
+        value = headers.get(RUN_HEADER) if isinstance(headers, Mapping) else None
         if not isinstance(value, dict):
             raise NotARun(
                 "This task works on a run and was sent without one. "
@@ -118,7 +118,7 @@ class Address:
         try:
             address = cls(str(value["run"]), str(value["target"]), int(value["generation"]))
             Occurrence.parse(address.run_id)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise NotARun(f"The message's header {RUN_HEADER!r} is malformed: {value!r}") from error
         schema = value.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:

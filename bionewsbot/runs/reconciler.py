@@ -18,7 +18,7 @@ from redis import RedisError
 from bionewsbot import settings as settings_module
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs.broker import waiting_task_ids
-from bionewsbot.runs.dispatch import send_all
+from bionewsbot.runs.dispatch import can_send, send_all
 from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import BEATS_PER_LEASE
 from bionewsbot.runs.ledger import MAX_DEATHS, POISONOUS, Ledger, ledger
@@ -75,13 +75,16 @@ def _start_by(suspect: Suspect) -> float | None:
 
 def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Suspect]) -> int:
     waiting = waiting_task_ids(app, queue)
-    ledger.postpone(suspect.address for suspect in suspects if suspect.task_id in waiting)
+    later = [suspect.address for suspect in suspects if suspect.task_id in waiting]
     again: list[tuple[Address, Message, datetime | None]] = []
     sends: dict[Address, dict[str, Any]] = {}
     for suspect in suspects:
         if suspect.task_id in waiting:
             continue
         address = suspect.address
+        if not can_send(app, address, suspect.message):
+            later.append(address)
+            continue
         fields = {"run_id": address.run_id, "target": address.target, "sends": suspect.sends}
         # The death that made it a suspect now is counted only when it is sent again.
         if suspect.alive and suspect.deaths + 1 >= MAX_DEATHS:
@@ -93,6 +96,7 @@ def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Sus
         expires = None if start_by is None else datetime.fromtimestamp(start_by, UTC)
         again.append((address, suspect.message, expires))
         sends[address] = fields
+    ledger.postpone(later)
     if again:
         ledger.sent(send_all(app, again))
     for fields in sends.values():

@@ -3,7 +3,7 @@
 from celery import Celery
 
 from bionewsbot import settings as settings_module
-from bionewsbot.runs.dispatch import BATCH, send_all
+from bionewsbot.runs.dispatch import BATCH, can_send, send_all
 from bionewsbot.runs.ledger import Ledger
 
 
@@ -15,6 +15,11 @@ def call_up(app: Celery, ledger: Ledger) -> int:
     """
     slots = settings_module.current().max_concurrent_analysis
     called = ledger.call_up(slots, BATCH)
-    if called:
-        ledger.sent(send_all(app, [(one.address, one.message, None) for one in called]))
-    return len(called)
+    sends = [
+        (one.address, one.message, None)
+        for one in called
+        if can_send(app, one.address, one.message)
+    ]
+    if sends:
+        ledger.sent(send_all(app, sends))
+    return len(sends)

@@ -68,8 +68,9 @@ def daily_company_analysis(self: RunTask, *, timezone: str = "UTC") -> FanOut:
 def hourly_quick_scan(self: RunTask) -> FanOut:
     """Scan the companies that are to be looked at hourly, and those that matter most.
 
-    That is `analysis_frequency: hourly`, `priority: high` and PRIORITY_COMPANIES. Every target
-    goes to the queue `high`: a scan that waits behind the daily analysis is late.
+    That is `analysis_frequency: hourly`, `priority: high` (unless it is to be analysed weekly) and
+    PRIORITY_COMPANIES. Every target goes to the queue `high`: a scan that waits behind the daily
+    analysis is late.
     """
     chosen = set(settings_module.current().priority_companies)
     active = active_companies()
@@ -80,7 +81,7 @@ def hourly_quick_scan(self: RunTask) -> FanOut:
         company
         for company in active
         if company.analysis_frequency == "hourly"
-        or company.priority == "high"
+        or (company.priority == "high" and company.analysis_frequency != "weekly")
         or company.id in chosen
     ]
     return _fan_out(companies, QUICK_SCAN, queue=names.QUEUE_HIGH)

@@ -1,20 +1,26 @@
 """The weekly report: one task per company gathers, one at the end assembles and stores."""
 
 import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 from bionewsbot import names
+from bionewsbot import settings as settings_module
 from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import RiskPoint
-from bionewsbot.errors import BackendRefused, CollectionMissing
+from bionewsbot.archive.archive import Archive
+from bionewsbot.archive.storage import Storage
+from bionewsbot.errors import BackendRefused, CollectionMissing, WeekArchived
 from bionewsbot.notifications.notices import of_report
 from bionewsbot.notifications.outbox import tell
 from bionewsbot.reports.assemble import assemble
 from bionewsbot.reports.model import Gap, Section
-from bionewsbot.reports.period import Week
+from bionewsbot.reports.period import WEEK, Week
 from bionewsbot.reports.section import make_section
 from bionewsbot.runs.ledger import ledger
 from bionewsbot.runs.model import FINAL, JOB, Message
 from bionewsbot.tasks.analysis import active_companies, backend
+from bionewsbot.tasks.archival import CLEANED
 from bionewsbot.tasks.base import FanOut, Gathered, RunTask, run_task
 
 logger = logging.getLogger(__name__)
@@ -31,7 +37,9 @@ def weekly_comprehensive_report(self: RunTask, *, timezone: str = "UTC") -> FanO
     """Have the week of each active company gathered, then the report assembled.
 
     The week is the ISO week before the scheduled time on the clocks of `timezone`, the entry's.
+    Raises WeekArchived where records of it are archived, and as the archive does.
     """
+    _refuse_archived(Week.before(self.address.occurrence.scheduled_for, timezone))
     return FanOut(
         tuple(
             Message(
@@ -132,9 +140,27 @@ def store(client: BackendClient, week: Week, content: bytes, *, replace: bool) -
     return "created" if stored.created else "unchanged"
 
 
-def _risk(client: BackendClient, company_id: str, week: Week) -> list[RiskPoint]:
+def _refuse_archived(week: Week) -> None:
+    settings = settings_module.current()
+    retention = timedelta(days=settings.cleanup_retention_days)
+    # A report in its time doesn't need the archive: nothing of so young a week is in it. Of any
+    # other the retention of today doesn't say, since it may have been shorter.
+    if datetime.now(UTC) - week.start < min(2 * WEEK, retention):
+        return
+    archive = Archive(Storage(settings.archive_location))
+    parts = [part for name in CLEANED for part in archive.holding(name, week.start, week.end)]
+    if parts:
+        named = " ".join(part.name for part in parts)
+        raise WeekArchived(
+            f"records of {week.name} are archived, so that a report of it would be false; bring "
+            f"them back (archive restore {named}), and have data_cleanup disabled until the report "
+            "is there"
+        )
+
+
+def _risk(client: BackendClient, company_id: str, week: Week) -> Iterator[RiskPoint]:
     try:
-        return list(client.risk(company_id, since=week.previous.start, before=week.end))
+        yield from client.risk(company_id, since=week.previous.start, before=week.end)
     except CollectionMissing:
         # A backend that keeps no companies keeps no risk of theirs either.
-        return []
+        return

@@ -1,4 +1,4 @@
-"""Answers of a backend that keeps to CONTRACT.md, to be changed where a test wants them wrong."""
+"""Answers as docs/backend_api.md has them, to be changed where a test wants them wrong."""
 
 from typing import Any
 

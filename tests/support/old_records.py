@@ -12,7 +12,7 @@ from support.backend_app import GILD, insight, story
 
 from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import format_time
-from bionewsbot.api.paging import PAGE_SIZE
+from bionewsbot.api.paging import at_a_time
 from bionewsbot.archive.archive import Archive
 from bionewsbot.archive.storage import Storage
 from bionewsbot.companies import Company
@@ -105,7 +105,7 @@ class Depot:
     def bring(self, collection: str, records: Iterable[Record]) -> None:
         """Put records into the backend, whose companies are there."""
         rows = iter(records)
-        while batch := list(islice(rows, PAGE_SIZE)):
+        while batch := list(islice(rows, at_a_time(collection))):
             answer = self.client.import_records(collection, batch, idempotency_key=uuid4().hex)
             assert answer.imported == len(batch), answer
 

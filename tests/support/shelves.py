@@ -41,6 +41,7 @@ def record(number: int, **fields: Any) -> Record:
     return {
         "id": f"i{number:06}",
         "created_at": at.isoformat().replace("+00:00", "Z"),
+        "updated_at": at.isoformat().replace("+00:00", "Z"),
         "title": f"Größe {number}",
         **fields,
     }
@@ -66,17 +67,25 @@ class Shelf:
                 yield dict(one)
 
     def delete_exported(
-        self, collection: str, ids: Sequence[str], *, idempotency_key: str
+        self, collection: str, records: Sequence[Mapping[str, Any]], *, idempotency_key: str
     ) -> Deleted:
-        """Delete these, as a whole, unless the key was used before."""
+        """Delete those that haven't changed, as a whole, unless the key was used before."""
         assert collection == "insights"
-        assert 0 < len(ids) <= PAGE_SIZE
+        assert 0 < len(records) <= PAGE_SIZE
         self._death.step()
-        known = ids if idempotency_key not in self._used else ()
+        known = records if idempotency_key not in self._used else ()
         self._used.add(idempotency_key)
-        gone = [one for one in known if self.records.pop(one, None) is not None]
+        gone = [one["id"] for one in known if self._is_as_it_was(one)]
+        for one in gone:
+            del self.records[one]
+        left = self.records.keys() & {one["id"] for one in records}
+        absent = {one["id"] for one in records} - left - set(gone)
         self._death.step()
-        return Deleted(deleted=tuple(gone), absent=tuple(set(ids) - set(gone)))
+        return Deleted(deleted=tuple(gone), left=tuple(left), absent=tuple(absent))
+
+    def _is_as_it_was(self, one: Mapping[str, Any]) -> bool:
+        there = self.records.get(one["id"])
+        return there is not None and there["updated_at"] == one["updated_at"]
 
     def import_records(
         self, collection: str, records: Sequence[Mapping[str, Any]], *, idempotency_key: str

@@ -1,7 +1,7 @@
 """A stand-in for the Backend API whose analyses take a set time and cost almost nothing.
 
 `python slow_backend.py PORT SECONDS COMPANIES`: one finding an analysis; state is kept in memory.
-A POST takes effect once for each idempotency key, as CONTRACT.md has it, and by nothing else:
+A POST takes effect once for each idempotency key, as the API wants it, and by nothing else:
 where two keys did the same, `GET /effects` shows it.
 """
 

@@ -157,6 +157,11 @@ def test_a_wrong_rate_is_refused(read: Load, text: str) -> None:
             "API_BASE_URL=https://***@api.example: must be an address on 127.0.0.1 while EMBED",
         ),
         (
+            {"ARCHIVE_LOCATION": "ftp://u:p@w@store.example/a"},
+            "ARCHIVE_LOCATION=ftp://***@store.example/a: must be a path or URL without user and "
+            "password: give those in the environment",
+        ),
+        (
             {"API_KEY": "sesame", "API_KEY_FILE": "/key"},
             "API_KEY=***: must be unset where API_KEY_FILE is set: give one of the two",
         ),

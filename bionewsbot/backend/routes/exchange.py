@@ -63,13 +63,20 @@ def export(
 def delete_exported(
     services: Given, collection: Name, body: DeleteIn, key: Key = None
 ) -> dict[str, Any]:
-    """Delete exactly these records, all together. A second use of the key deletes nothing."""
-    asked = sorted(set(body.ids))
+    """Delete exactly these records, all together. A second use of the key deletes nothing.
+
+    What has changed since `last_changed` is left, and so are analyses that haven't ended.
+    """
+    ids = sorted(set(body.ids))
+    asked = {"ids": ids, "last_changed": body.model_dump(mode="json")["last_changed"]}
     with services.database.write() as connection:
         operation = f"delete-{collection}"
         used = keys.claim(connection, operation, key, asked, collection, services.clock())
-        deleted = exchange.remove(connection, collection, asked) if used is None else []
-    return {"deleted": deleted, "absent": sorted(set(asked) - set(deleted))}
+        deleted = (
+            exchange.remove(connection, collection, ids, body.last_changed) if used is None else []
+        )
+        left = exchange.there(connection, collection, ids)
+    return {"deleted": deleted, "left": left, "absent": sorted({*ids} - {*deleted, *left})}
 
 
 @router.post("/import/{collection}", response_model=Imported)

@@ -8,7 +8,7 @@ from bionewsbot.backend.models import MAX_BATCH, Id, Time
 from bionewsbot.backend.storage.paging import Page, Paging
 
 MAX_WAIT = 25.0
-"""Seconds for which an answer is held at most (CONTRACT.md)."""
+"""Seconds for which an answer is held at most (docs/backend_api.md)."""
 
 DEFAULT_LIMIT = 100
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, select
+from sqlalchemy import Column, Connection, Table, delete, select, tuple_
 
-from bionewsbot.backend.problems import Problem
 from bionewsbot.backend.storage.analyses import ENDED
 from bionewsbot.backend.storage.paging import Page, Paging, fetch_page
 from bionewsbot.backend.storage.rows import Row, by_id, insert_if_absent, require_company
@@ -16,17 +15,18 @@ from bionewsbot.backend.storage.tables import alerts, analyses, insights, report
 
 @dataclass(frozen=True)
 class Collection:
-    """A table that can be archived, and the time that says how old a row is."""
+    """A table that can be archived; the times of how old a row is, and of its last change."""
 
     table: Table
     time: Column[datetime]
+    changed: Column[datetime]
 
 
 COLLECTIONS = {
-    "analyses": Collection(analyses, analyses.c.scheduled_for),
-    "insights": Collection(insights, insights.c.created_at),
-    "alerts": Collection(alerts, alerts.c.created_at),
-    "reports": Collection(reports, reports.c.created_at),
+    "analyses": Collection(analyses, analyses.c.scheduled_for, analyses.c.finished_at),
+    "insights": Collection(insights, insights.c.created_at, insights.c.updated_at),
+    "alerts": Collection(alerts, alerts.c.created_at, alerts.c.updated_at),
+    "reports": Collection(reports, reports.c.created_at, reports.c.updated_at),
 }
 
 
@@ -42,23 +42,28 @@ def export(connection: Connection, name: str, paging: Paging, before: datetime |
     return fetch_page(connection, query, keys, paging, newest_first=False)
 
 
-def remove(connection: Connection, name: str, ids: Sequence[str]) -> list[str]:
-    """Delete the records and return the ids of those that were there.
+def remove(
+    connection: Connection, name: str, ids: Sequence[str], last_changed: Mapping[str, datetime]
+) -> list[str]:
+    """Delete the records and return the ids of those that went.
 
-    Raises Problem 409, and deletes nothing, where an analysis among them hasn't ended.
+    A record stays that changed at another time than `last_changed` gives for it, and an analysis
+    that hasn't ended.
     """
-    table = COLLECTIONS[name].table
+    table, changed = COLLECTIONS[name].table, COLLECTIONS[name].changed
+    # One statement: whoever changes a row meanwhile is waited for, and then the row stays.
+    same = tuple_(table.c.id, changed).in_(list(last_changed.items()))
+    query = delete(table).where(table.c.id.in_(ids), table.c.id.not_in(list(last_changed)) | same)
     if name == "analyses":
-        query = select(analyses.c.id).where(analyses.c.id.in_(ids), analyses.c.status.not_in(ENDED))
-        busy = sorted(connection.execute(query).scalars())
-        if busy:
-            raise Problem(
-                409,
-                f"ids: these analyses haven't ended: {', '.join(busy)}; nothing was deleted",
-                kind="analysis-unfinished",
-            )
-    gone = connection.execute(delete(table).where(table.c.id.in_(ids)).returning(table.c.id))
-    return sorted(gone.scalars())
+        query = query.where(analyses.c.status.in_(ENDED))
+    return sorted(connection.execute(query.returning(table.c.id)).scalars())
+
+
+def there(connection: Connection, name: str, ids: Sequence[str]) -> list[str]:
+    """Return which of the ids are there, sorted."""
+    table = COLLECTIONS[name].table
+    query = select(table.c.id).where(table.c.id.in_(ids))
+    return sorted(connection.execute(query).scalars())
 
 
 def put_back(

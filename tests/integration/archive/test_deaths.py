@@ -100,10 +100,10 @@ class Exchange:
         self._client.close()
 
     def _empty(self) -> None:
-        ids = [record["id"] for record in self.depot.stored(self.collection)]
-        if ids:
+        records = self.depot.stored(self.collection)
+        if records:
             key = f"empty/{uuid4()}"
-            self.depot.client.delete_exported(self.collection, ids, idempotency_key=key)
+            self.depot.client.delete_exported(self.collection, records, idempotency_key=key)
 
 
 def _mine() -> None:

@@ -34,7 +34,7 @@ def test_round_trip_keeps_everything(filled: RunningBackend, collection: str) ->
     ids = [record["id"] for record in exported]
     deleted = filled.post(f"export/{collection}/delete", {"ids": [*ids, "unknown"]}, "d")
     assert deleted.status_code == 200
-    assert deleted.json() == {"deleted": sorted(ids), "absent": ["unknown"]}
+    assert deleted.json() == {"deleted": sorted(ids), "left": [], "absent": ["unknown"]}
     assert filled.all(collection) == []
     back = filled.post(f"import/{collection}", {"items": exported}, "i")
     assert back.json() == {"imported": 3, "unchanged": 0, "conflicts": []}
@@ -58,11 +58,46 @@ def test_unfinished_analyses_stay(backend: RunningBackend, source: StubSource) -
     running = backend.start_analysis("b")
     wait_until(lambda: len(source.asked) == 2, "the second one runs")
     assert [item["id"] for item in backend.all("export/analyses")] == [done["id"]]
-    refused = backend.post("export/analyses/delete", {"ids": [done["id"], running["id"]]})
-    assert refused.status_code == 409
-    assert running["id"] in refused.json()["detail"]
-    assert len(backend.all("analyses")) == 2
+    answer = backend.post("export/analyses/delete", {"ids": [done["id"], running["id"]]}).json()
+    assert (answer["deleted"], answer["left"]) == ([done["id"]], [running["id"]])
+    assert [item["id"] for item in backend.all("analyses")] == [running["id"]]
     source.gate.set()
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_what_changed_since_its_export_is_not_deleted(
+    filled: RunningBackend, collection: str
+) -> None:
+    """Of each record the delete says when it had last changed; a second use says the same."""
+    field = "finished_at" if collection == "analyses" else "updated_at"
+    records = filled.all(f"export/{collection}")
+    times = {record["id"]: record[field] for record in records}
+    first, second, third = times
+    body = {"ids": [*times, "unknown"], "last_changed": {**times, second: times[third]}}
+    answer = filled.post(f"export/{collection}/delete", body, "d").json()
+    assert answer == {"deleted": sorted([first, third]), "left": [second], "absent": ["unknown"]}
+    assert filled.all(collection) == [records[1]]
+    again = filled.post(f"export/{collection}/delete", body, "d").json()
+    assert (again["deleted"], again["left"]) == ([], [second])
+
+
+def test_a_change_by_the_api_is_a_change(filled: RunningBackend) -> None:
+    """An alert that is closed, an insight with another source, a report that is replaced."""
+    held = {name: filled.all(f"export/{name}") for name in ("alerts", "insights", "reports")}
+    filled.call("PATCH", f"alerts/{held['alerts'][0]['id']}", json={"state": "closed"})
+    filled.post("insights", insight(0, source="other wire"))
+    report = held["reports"][0]
+    filled.call(
+        "PUT",
+        f"reports/weekly/{report['period']}",
+        json={"n": 9},
+        headers={"If-Match": f'"{report["etag"]}"'},
+    )
+    for name, records in held.items():
+        times = {record["id"]: record["updated_at"] for record in records}
+        body = {"ids": list(times), "last_changed": times}
+        answer = filled.post(f"export/{name}/delete", body).json()
+        assert answer["left"] == [records[0]["id"]], name
 
 
 def test_key_of_a_deleted_resource_says_gone(filled: RunningBackend) -> None:
@@ -87,7 +122,7 @@ def test_second_use_of_a_key_changes_nothing(filled: RunningBackend) -> None:
     filled.post("export/insights/delete", ids, "d")
     filled.post("import/insights", {"items": records}, "i")
     repeated = filled.post("export/insights/delete", ids, "d")
-    assert repeated.json() == {"deleted": [], "absent": sorted(ids["ids"])}
+    assert repeated.json() == {"deleted": [], "left": sorted(ids["ids"]), "absent": []}
     assert len(filled.all("insights")) == 3
     other = filled.post("export/insights/delete", {"ids": ids["ids"][:1]}, "d")
     assert other.status_code == 422

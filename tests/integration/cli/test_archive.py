@@ -104,6 +104,29 @@ def test_verify_names_what_is_damaged(run: Run, depot: Depot, tmp_path: Path) ->
     assert path.name in run("verify", "alerts/00000001", code=3).stderr
 
 
+def test_verify_and_list_go_on_past_a_damaged_manifest(
+    run: Run, depot: Depot, tmp_path: Path
+) -> None:
+    """Garbled or missing: it is named, the other parts are checked and listed, exit code 3."""
+    (tmp_path / "archive" / "alerts" / "00000001.json").write_text("{")
+    (tmp_path / "archive" / "insights" / "00000001.json").unlink()
+    for names in ((), ("alerts/00000001", "insights/00000001", "insights/00000002")):
+        done = run("verify", *names, code=3)
+        assert "1 of 3 parts are whole" in done.stdout
+        assert "insights/00000001.json: manifest missing; bring it back" in done.stderr
+        assert "alerts/00000001.json" in done.stderr
+    done = run("list", code=3)
+    assert "insights/00000002" in done.stdout
+    assert done.stderr.count("Error: ") == 2
+    listed = json.loads(run("list", "--json", code=3).stdout)
+    assert [("error" in one, one["part"]) for one in listed] == [
+        (True, "alerts/00000001"),
+        (True, "insights/00000001"),
+        (False, "insights/00000002"),
+    ]
+    assert "manifest missing" in run("cat", "insights/00000001", code=1).stderr
+
+
 def test_cat_prints_the_records(run: Run, depot: Depot) -> None:
     """As JSON Lines, one record a line, oldest first."""
     rows = [json.loads(line) for line in run("cat", "insights/00000001").output.splitlines()]
@@ -113,12 +136,11 @@ def test_cat_prints_the_records(run: Run, depot: Depot) -> None:
 def test_restore_of_parts(run: Run, depot: Depot) -> None:
     """A dry run changes nothing; then the records are back, and the part can't be used twice."""
     said = run("restore", "insights/00000002", "--dry-run").output
-    first, *rest = said.splitlines()
-    assert first == "Would restore insights/00000002: 3 records"
-    assert rest[-1] == "  celery -A bionewsbot redbeat disable data_cleanup"
+    assert said == "Would restore insights/00000002: 3 records\n"
     assert len(depot.stored("insights")) == 1
-    said = run("restore", "insights/00000002").output
-    assert said.splitlines() == ["Restored insights/00000002: 3 of 3 records", *rest]
+    first, *hint = run("restore", "insights/00000002").output.splitlines()
+    assert first == "Restored insights/00000002: 3 of 3 records"
+    assert hint[-1] == "  celery -A bionewsbot redbeat disable data_cleanup"
     assert len(depot.stored("insights")) == 4
     for command in ("restore", "cat"):
         assert "was restored" in run(command, "insights/00000002", code=1).stderr
@@ -152,6 +174,31 @@ def test_restore_with_a_conflict(run: Run, depot: Depot) -> None:
     assert next(depot.archived("alerts"))["state"] == "acknowledged"
     done = run("restore", "alerts/00000002", code=3)
     assert "stays archived: alert-00000000" in done.stderr
+    assert "disable" not in done.stdout
+
+
+@pytest.mark.parametrize("json_output", [True, False])
+def test_restore_tells_what_it_did_before_it_failed(
+    run: Run, depot: Depot, tmp_path: Path, json_output: bool
+) -> None:
+    """The part before the damaged one is back, and both are told."""
+    (path,) = (tmp_path / "archive" / "insights").glob("00000002-*")
+    path.write_bytes(b"x")
+    options = ["--json"] if json_output else []
+    done = run("restore", "--collection", "insights", *options, code=1)
+    assert path.name in done.stderr
+    if json_output:
+        (told,) = json.loads(done.stdout)["parts"]
+        assert (told["part"], told["restored"]) == ("insights/00000001", 4)
+    else:
+        assert done.stdout.startswith("Restored insights/00000001: 4 of 4 records\n")
+    assert len(depot.stored("insights")) == 5
+
+
+def test_restore_that_fails_at_once_tells_nothing_else(run: Run, depot: Depot) -> None:
+    """Above all not that there is nothing to restore."""
+    with exclusive(ledger(), moving("insights"), seconds=60):
+        assert run("restore", "--collection", "insights", code=1).stdout == ""
 
 
 def test_restore_beside_a_cleanup_is_refused(run: Run, depot: Depot) -> None:

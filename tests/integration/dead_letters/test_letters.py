@@ -275,9 +275,27 @@ def test_a_target_of_a_run_that_was_started_again(
     job = book.open(again=True)
     book.ledger.fan_out(job, [message("MRNA")])
     (letter,) = (letter for letter in letters.find() if letter.target == target)
-    for refuse in (check, partial(replay, app, by="me")):
+    for refuse in (check, partial(replay, by="me")):
         with pytest.raises(ReplayRefused, match=why):
-            refuse(ledger=book.ledger, letter=letter)
+            refuse(app, book.ledger, letter)
+
+
+def test_a_letter_of_a_queue_that_is_gone_is_refused(
+    app: Celery, book: LedgerUnderTest, letters: Letters
+) -> None:
+    """With the queues that there are; its run has ended as before."""
+    job = book.open()
+    book.begin(job)
+    book.ledger.fan_out(job, [message("GILD", "gone")])
+    book.ledger.finish(job, {})
+    gild = Address(RUN_ID, "GILD", job.generation)
+    book.ledger.fail(gild, "404", why="permanent")
+    with pytest.raises(ReplayRefused, match="its queue 'gone' is not one of high, default, low"):
+        check(app, book.ledger, only(letters))
+    with pytest.raises(ReplayRefused, match="its queue 'gone' is not one of high, default, low"):
+        replay(app, book.ledger, only(letters), by="me")
+    assert book.ledger.get(RUN_ID).status == "failed"
+    assert only(letters).state == DEAD
 
 
 def test_letters_are_chosen(book: LedgerUnderTest, letters: Letters) -> None:

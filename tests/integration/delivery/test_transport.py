@@ -9,6 +9,7 @@ from celery.worker import state
 from kombu import Consumer, Message, Producer
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 from kombu.transport import resolve_transport
+from support.probes import Probes
 
 from bionewsbot import names
 from bionewsbot.delivery import transport
@@ -92,3 +93,17 @@ def test_the_next_message_is_taken_once_the_work_is_done(app: Celery, loop: Hub)
             assert not channel.qos.can_consume()
             taken[1].ack()
             assert channel.qos.can_consume()
+
+
+def test_any_number_may_wait_for_their_countdown(probes: Probes) -> None:
+    """They hold no other message back, and the worker has its prefetch limit beside them."""
+    for number in range(1200):
+        probes.send(f"later-{number}", "low", countdown=3600)
+    probes.send("now", "low")
+    worker = probes.worker("patient", "-Q", "low", "-c", "2")
+    probes.wait_started("now")
+    probes.wait_held(1201)
+    assert worker.running
+    stats = probes.app.control.inspect(timeout=30).stats()
+    assert [each["prefetch_count"] for each in stats.values()] == [1202]
+    probes.release("now")

@@ -51,9 +51,7 @@ def test_what_is_full_of_dead_rows_is_vacuumed(stack: Stack, database_url: str) 
         with psycopg.connect(database_url, autocommit=True) as connection:
             # Else PostgreSQL's own vacuum might come first.
             connection.execute("ALTER TABLE insights SET (autovacuum_enabled = false)")
-    depot.client.delete_exported(
-        "insights", [row["id"] for row in rows[:400]], idempotency_key="gone"
-    )
+    depot.client.delete_exported("insights", rows[:400], idempotency_key="gone")
     depot.close()
     if not is_sqlite:
         with psycopg.connect(database_url, autocommit=True) as connection:

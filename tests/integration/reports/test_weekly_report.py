@@ -73,6 +73,7 @@ def portfolio(
     """A backend with two companies, one of which has insights, an alert and risk in two weeks."""
     configured.setenv("API_BASE_URL", backend.url)
     configured.setenv("RETRY_BASE_SECONDS", "1")
+    configured.setenv("ARCHIVE_LOCATION", "archive")
     backend.add_company("PFE", name="Pfizer", cik=None)
     source.records = (filing(),)
     backend.analyse("before", scheduled_for="2026-01-18T06:00:00Z")
@@ -125,7 +126,12 @@ def test_a_week_becomes_a_report(weeks: Weeks, log_lines: Lines) -> None:
     assert risk.risk.drivers
     assert report.activity.analyses.total == 2
     assert [(one.name, one.failed) for one in report.sources_failed] == [("stub", 1)]
-    assert [one.rule for one in report.recommendations][:2] == ["source-failed", "open-alert"]
+    # Pfizer's only analysis failed.
+    assert [(one.rule, one.companies) for one in report.recommendations][:3] == [
+        ("unwatched", ("PFE",)),
+        ("source-failed", ()),
+        ("open-alert", ("GILD",)),
+    ]
     assert not ledger().sections(run.run_id)
     (ready,) = [line for line in log_lines() if line["event"] == "report_ready"]
     assert (ready["period"], ready["outcome"], ready["gaps"]) == ("2026-W04", "created", 0)

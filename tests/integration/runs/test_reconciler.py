@@ -101,6 +101,34 @@ def test_only_what_is_lost_is_sent_again(
     assert "expires" not in sent["headers"] or sent["headers"]["expires"] is None
 
 
+def test_what_has_no_queue_any_more_stops_nothing_else(
+    app: Celery,
+    book: LedgerUnderTest,
+    broker: Broker,
+    job: Address,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is told and let be for a while, and ends with its run; the others are sent again."""
+    taken = broker.lose("default")
+    book.begin(job, taken["headers"]["id"])
+    book.ledger.fan_out(job, [message("ASTRAY", "gone"), message("LOST", "low")])
+    book.ledger.finish(job, {})
+    chores: list[object] = []
+    for _ in range(3):
+        caplog.clear()
+        book.clock.advance(QUEUED)
+        assert reconcile(app, book.ledger) == 1
+        assert reconcile(app, book.ledger) == 0
+        told = [record for record in caplog.records if record.message == "queue_unknown"]
+        assert [vars(record)["target"] for record in told] == ["ASTRAY"]
+        broker.lose("low")
+    assert run_once(app, book.ledger, [lambda app, ledger: chores.append(app)])
+    assert chores == [app]
+    book.clock.advance(DEADLINE)
+    reconcile(app, book.ledger)
+    assert book.ledger.get(RUN_ID).status == "failed"
+
+
 def test_the_work_of_a_dead_worker_is_sent_again(
     app: Celery, book: LedgerUnderTest, broker: Broker, job: Address
 ) -> None:

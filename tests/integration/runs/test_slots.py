@@ -202,6 +202,18 @@ def test_in_line_is_shown(book: LedgerUnderTest) -> None:
     assert in_line() == []
 
 
+def test_call_up_passes_over_a_queue_that_is_gone(
+    app: Celery, broker: Broker, book: LedgerUnderTest
+) -> None:
+    """The others in line are sent all the same."""
+    items = fan_out_to(book, {"GILD": "low", "ASTRAY": "gone", "PFE": "low"})
+    for address in items.values():
+        begin(book, address, 1)
+    assert call_up(app, book.ledger) == 1
+    (sent,) = broker.messages("low")
+    assert Address.from_headers(sent["headers"]) == items["PFE"]
+
+
 def test_call_up_sends_to_the_items_queue(
     app: Celery, broker: Broker, book: LedgerUnderTest, configured: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,15 @@ from limits import parse
 from support.ledgers import Clock
 from support.polling import wait_until
 
-from bionewsbot.api.rate import SAY_AGAIN, SPREAD, WAIT_TO_BEGIN, RateLimit, share_of
+from bionewsbot.api.client import BackendClient
+from bionewsbot.api.rate import (
+    SAY_AGAIN,
+    SPREAD,
+    WAIT_TO_BEGIN,
+    WAIT_TO_GO_ON,
+    RateLimit,
+    share_of,
+)
 from bionewsbot.api.redis_watch import LOOK_AGAIN
 from bionewsbot.errors import RateLimited
 
@@ -235,3 +243,10 @@ def test_held_back_calls_are_summed_up(
     first, second = ((each.calls, each.longest, each.limit) for each in caplog.records)
     assert first == (1, 1.0 + SPREAD, "10 per 1 minute")
     assert second == (3, 3.0 + SPREAD, "10 per 1 minute")
+
+
+def test_the_longest_call_counts_the_wait_in_line(process: Process) -> None:
+    """A lock that is to outlast a call has to outlast that, too."""
+    url = "http://127.0.0.1:9"
+    with BackendClient(url, rate=process.limit) as limited, BackendClient(url) as free:
+        assert limited.longest_call == free.longest_call + WAIT_TO_GO_ON

@@ -256,12 +256,39 @@ def test_what_writers_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
     """Temporary files and objects without a manifest; what counts is left alone."""
     stage = Stage(tmp_path, 3)
     stage.hand_over(3)
-    left = tmp_path / COLLECTION / ".abc.tmp"
-    left.write_bytes(b"half")
-    (tmp_path / COLLECTION / "00000009-0123456789abcdef.jsonl.gz").write_bytes(b"whole")
+    for name in (f".{'a' * 32}.tmp", "00000009-0123456789abcdef.jsonl.gz"):
+        (tmp_path / COLLECTION / name).write_bytes(b"left")
     assert stage.archive.sweep(COLLECTION, datetime.now(UTC) - timedelta(days=1)) == 0
     assert stage.archive.sweep(COLLECTION, datetime.now(UTC) + timedelta(days=1)) == 2
     assert len(stage.archived()) == 3
+
+
+def test_what_is_not_ours_is_never_swept(tmp_path: Path) -> None:
+    """Notes, backups, other programs' temporary files."""
+    stage = Stage(tmp_path, 3)
+    stage.hand_over(3)
+    for name in ("README.txt", ".abc.tmp", "00000001.json.bak", "00000009.jsonl.gz"):
+        (tmp_path / COLLECTION / name).write_bytes(b"mine")
+    files = sorted(tmp_path.rglob("*.*"))
+    assert stage.archive.sweep(COLLECTION, datetime.now(UTC) + timedelta(days=1)) == 0
+    assert sorted(tmp_path.rglob("*.*")) == files
+
+
+def test_a_part_whose_manifest_is_lost_keeps_its_object(tmp_path: Path) -> None:
+    """It is the only copy; nor does the next part take its number, and with it its mark."""
+    stage = Stage(tmp_path, 8)
+    stage.hand_over(4)
+    manifest = tmp_path / COLLECTION / "00000001.json"
+    content = manifest.read_bytes()
+    manifest.unlink()
+    assert stage.hand_over(8).records == 4
+    assert not stage.shelf.records
+    assert stage.archive.sweep(COLLECTION, datetime.now(UTC) + timedelta(days=1)) == 0
+    lost, kept = stage.archive.survey(COLLECTION).values()
+    assert isinstance(lost, ArchiveCorrupt) and "00000001.json: manifest missing; " in str(lost)
+    assert isinstance(kept, Part) and kept.number == 2
+    manifest.write_bytes(content)
+    stage.assert_each_once()
 
 
 def test_collections_are_those_that_can_be_archived(tmp_path: Path) -> None:

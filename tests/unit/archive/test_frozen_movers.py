@@ -62,8 +62,12 @@ class Scene(Stage):
         self.archive = Archive(ListedStorage(folder, self.frost))
 
     def act(self, what: str, still_mine: Callable[[], None] = lambda: None) -> None:
-        """Hand all records over, or restore the first part that there is."""
-        if what == "hand over":
+        """Hand all records over, restore the first part, or change a record at the backend."""
+        if what == "change":
+            if "i000001" in self.shelf.records:
+                self.all["i000001"] = record(1, updated_at="2026-05-31T00:00:00Z")
+                self.shelf.records["i000001"] = self.all["i000001"]
+        elif what == "hand over":
             self.hand_over(RECORDS, still_mine=still_mine)
         else:
             self.restore_one(still_mine=still_mine)
@@ -89,6 +93,9 @@ def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
         ("hand over", ("hand over",)),
         ("hand over", ("hand over", "restore")),
         ("hand over", ("hand over", "restore", "hand over")),
+        ("hand over", ("change",)),
+        ("hand over", ("change", "hand over")),
+        ("hand over", ("change", "hand over", "restore")),
         ("restore", ("restore",)),
         ("restore", ("restore", "hand over")),
         ("restore", ("hand over",)),

@@ -32,6 +32,19 @@ def test_a_company_without_data_is_in_the_report() -> None:
     assert recommended(made) == {"unwatched": ("JNJ",)}
 
 
+def test_a_company_whose_analyses_all_failed_is_not_calm() -> None:
+    """Also where no source is to blame; one that succeeded in part has looked."""
+    failed = analysis(
+        status="failed", sources=(), error={"code": "x", "message": "", "retryable": False}
+    )
+    made = report(
+        section("JNJ", analyses=[failed, failed]),
+        section("PFE", analyses=[failed, analysis(("a",))]),
+    )
+    assert made.activity.analyses.failed == 3
+    assert made.activity.never_analysed == recommended(made)["unwatched"] == ("JNJ",)
+
+
 def test_the_summary_says_what_changed() -> None:
     """Insights, alerts, risk and its movers, sources that failed, companies that are missing."""
     assert full_report().summary.changes[0] == (

@@ -13,9 +13,11 @@ from support.stack import ROOT
 from support.weeks import HOSTILE, alert, full_report, insight, report, risk, section
 
 from bionewsbot.reports import charts, rules, words
+from bionewsbot.reports.assemble import MAX_AHEAD
 from bionewsbot.reports.model import Gap, Report
 from bionewsbot.reports.render_html import render_html
 from bionewsbot.reports.render_markdown import escape, render_markdown
+from bionewsbot.reports.section import MAX_STORIES
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -305,3 +307,17 @@ def test_long_tables_say_what_they_leave_out(monkeypatch: pytest.MonkeyPatch) ->
     said = "3 more companies stand in the JSON of this report."
     assert said in render_markdown(made) and said in render_html(made)
     assert "C Inc." not in render_markdown(made).partition("## Insights")[2].partition("##")[0]
+
+
+def test_dates_ahead_say_that_they_are_the_nearest() -> None:
+    """What lies beyond the bounds is left out of the report itself, of the JSON too."""
+    said = f"The nearest ones: up to {MAX_STORIES} of each company, {MAX_AHEAD} in all."
+    assert said in render_markdown(full_report()) and said in render_html(full_report())
+    described = Report.model_json_schema()["properties"]["ahead"]["description"]
+    assert f"five of each company, and {MAX_AHEAD} in all" in described
+
+
+def test_a_sources_error_is_not_called_the_last() -> None:
+    """Over the portfolio it is one of many."""
+    for text in (render_markdown(full_report()), render_html(full_report())):
+        assert "An error" in text and "Last error" not in text

@@ -2,7 +2,8 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from datetime import date
 
 import pytest
@@ -162,6 +163,13 @@ def test_dates_ahead_come_from_evidence_and_from_what_occurs_later() -> None:
     ]
 
 
+def test_the_nearest_dates_are_kept_each_once() -> None:
+    """Five of a company, in whatever order the insights name them."""
+    days = [f"2026-05-{number:02}" for number in range(28, 0, -1)]
+    rows = [insight(1, evidence={"goal_date": day}) for day in (*days, *days)]
+    assert [one.day.day for one in section(insights=rows).ahead] == [1, 2, 3, 4, 5]
+
+
 def test_the_same_rows_in_any_order_make_the_same_section() -> None:
     """So that a second run of a week has the same content."""
     rows: dict[str, list[object]] = {
@@ -175,6 +183,29 @@ def test_the_same_rows_in_any_order_make_the_same_section() -> None:
         for part in rows.values():
             random.Random(seed).shuffle(part)
         assert section(**rows).model_dump_json() == expected
+
+
+def test_no_row_is_kept_that_was_told() -> None:
+    """So memory doesn't grow with a week's insights, alerts and analyses, evidence among them."""
+    alive: list[int] = []
+
+    def rows(make: Callable[[int], object]) -> Iterator[object]:
+        given: list[weakref.ref[object]] = []
+        for number in range(300):
+            row = make(number)
+            given.append(weakref.ref(row))
+            yield row
+        del row
+        alive.append(sum(one() is not None for one in given))
+
+    made = section(
+        insights=rows(lambda n: insight(n, evidence={"goal_date": f"2026-05-{n % 28 + 1:02}"})),
+        alerts=rows(alert),
+        analyses=rows(lambda n: analysis(("a",), id=str(n))),
+    )
+    assert (made.insights, made.analyses.total, made.alerts_by_state) == (300, 300, {"open": 300})
+    # The one in the hand of who asked last.
+    assert len(alive) == 3 and max(alive) <= 1
 
 
 def test_the_longest_section_fits_the_ledger() -> None:

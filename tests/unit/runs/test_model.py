@@ -51,7 +51,7 @@ def test_an_address_travels_in_headers() -> None:
     assert address.occurrence.entry == "daily"
 
 
-@pytest.mark.parametrize("headers", [None, {}, {"other": 1}])
+@pytest.mark.parametrize("headers", [None, {}, {"other": 1}, [1]])
 def test_a_message_without_an_address_is_told_how_to_start_a_run(headers: object) -> None:
     """The mend is a command."""
     with pytest.raises(NotARun, match="celery -A bionewsbot runs start ENTRY"):
@@ -64,6 +64,7 @@ def test_a_message_without_an_address_is_told_how_to_start_a_run(headers: object
         {},
         {"run": "daily", "target": "x", "generation": 1},
         {"run": "daily@2026-01-15T06:00:00Z", "target": "x", "generation": "one"},
+        {"run": "daily@2026-01-15T06:00:00Z", "target": "x", "generation": float("inf")},
     ],
 )
 def test_a_malformed_address_is_shown(value: dict[str, object]) -> None:

@@ -131,6 +131,18 @@ def test_the_quick_scan_takes_those_that_matter(
     ]
 
 
+def test_a_weekly_company_is_scanned_only_where_it_is_named(
+    backend: Mock, configured: pytest.MonkeyPatch
+) -> None:
+    """It is analysed at its own pace, whatever its priority; PRIORITY_COMPANIES is an order."""
+    configured.setenv("PRIORITY_COMPANIES", "JNJ")
+    backend.companies.return_value = companies(
+        ("GILD", "high", "weekly"), ("PFE", "high", "daily"), ("JNJ", "low", "weekly")
+    )
+    chosen = [target for target, *_ in select(analysis.hourly_quick_scan)]
+    assert chosen == ["PFE", "JNJ"]
+
+
 @pytest.mark.parametrize(
     ("scheduled", "weekly"),
     [
