@@ -93,7 +93,7 @@ class Depot:
     """A backend and an archive, seen from outside."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.client = BackendClient(url, timeout=30)
+        self.client = BackendClient(url, timeout=300)  # on a busy machine 500 take their time
         self.archive = Archive(Storage(str(folder)))
 
     def put(self, collection: str, records: Iterable[Record]) -> None:
