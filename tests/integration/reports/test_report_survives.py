@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 import yaml
+from celery import Celery
+from support.ledgers import new_run
 from support.polling import wait_until
 from support.stack import ROOT, Process, Stack
 
+from bionewsbot import names
 from bionewsbot.reports.model import Report
 from bionewsbot.reports.period import WEEK, Week
-from bionewsbot.runs.model import FINAL
+from bionewsbot.runs.dispatch import start_run
+from bionewsbot.runs.model import FINAL, JOB, Message, Occurrence
 
 COMPANIES = [
     company["id"]
@@ -30,19 +34,19 @@ def backend(stack: Stack) -> Process:
     return backend
 
 
-def monday_after(stack: Stack) -> str:
+def monday_after(stack: Stack) -> datetime:
     """Return the Monday at 08:00 after the week in which the insights were stored."""
     stored = max(row["created_at"] for row in stack.get("insights"))
     week = Week.before(datetime.fromisoformat(stored) + WEEK)
-    return (week.end + timedelta(hours=8)).isoformat()
+    return week.end + timedelta(hours=8)
 
 
-def start(stack: Stack, at: str, *options: str) -> str:
-    """Start the report's run and return its id."""
-    started = stack.celery_json(
-        "runs", "start", "weekly_comprehensive_report", "--at", at, *options
-    )
-    return str(started["run_id"])
+def start(stack: Stack, app: Celery, at: datetime, *, again: bool = False) -> str:
+    """Start the report's run as beat will on that Monday, and return its id."""
+    occurrence = Occurrence(names.WEEKLY_COMPREHENSIVE_REPORT.rpartition(".")[2], at)
+    job = Message(JOB, names.WEEKLY_COMPREHENSIVE_REPORT, names.QUEUE_DEFAULT, {})
+    start_run(app, stack.ledger, new_run(occurrence, job=job, again=again))
+    return occurrence.run_id
 
 
 def stored_once(stack: Stack) -> dict[str, Any]:
@@ -55,13 +59,13 @@ def stored_once(stack: Stack) -> dict[str, Any]:
     return stored
 
 
-def test_a_worker_killed_while_it_gathers(stack: Stack, backend: Process) -> None:
+def test_a_worker_killed_while_it_gathers(stack: Stack, app: Celery, backend: Process) -> None:
     """Another one gathers what is left; a run without a death has the same content."""
     at = monday_after(stack)
     worker = stack.worker("first")
     # Nothing can be gathered before it is frozen but what a worker holds: two of each kind.
     backend.freeze()
-    run_id = start(stack, at)
+    run_id = start(stack, app, at)
     wait_until(lambda: stack.ledger.items(run_id)[0].begun_at, "the job is under way")
     backend.thaw()
     wait_until(lambda: stack.ledger.get(run_id).done >= 1, "a company is gathered")
@@ -69,16 +73,16 @@ def test_a_worker_killed_while_it_gathers(stack: Stack, backend: Process) -> Non
     stack.worker("second")
     assert stack.wait_for_end(run_id).status == "succeeded"
     stored = stored_once(stack)
-    again = start(stack, at, "--again")
+    again = start(stack, app, at, again=True)
     assert stack.wait_for_end(again).totals["report_unchanged"] == 1
     assert stored_once(stack) == stored
 
 
-def test_a_worker_killed_while_it_stores(stack: Stack, backend: Process) -> None:
+def test_a_worker_killed_while_it_stores(stack: Stack, app: Celery, backend: Process) -> None:
     """The end of the run is an item like the others: it is sent again, and stores one report."""
     at = monday_after(stack)
     selecting = stack.worker("select", "-Q", "default")
-    run_id = start(stack, at)
+    run_id = start(stack, app, at)
     wait_until(lambda: stack.ledger.items(run_id)[0].ended_at, "the job has selected")
     selecting.kill()
     stack.worker("gather", "-Q", "low")
