@@ -56,7 +56,7 @@ class Part(BaseModel):
     written_by: str
     """The run that archived it."""
     replaces: int | None = None
-    """The number of the part of which this is what couldn't be restored."""
+    """The number of the part of which this is what stays here, where some of it doesn't."""
     state: Annotated[State, Field(exclude=True)] = "handing over"
     """As the marks beside the manifest have it."""
 
@@ -103,6 +103,6 @@ def read_part(text: bytes, place: str, marks: Iterable[State]) -> Part:
 
 def first_state(replaces: int | None) -> State:
     """Return the state of a part that has no mark yet."""
-    # What replaces another part holds what the backend has something else in the place of: nothing
-    # is to be deleted there by its ids.
+    # What replaces another part holds what is gone from the backend, or has something else in its
+    # place there: nothing is to be deleted by its ids.
     return "handing over" if replaces is None else "kept"

@@ -81,15 +81,7 @@ def _insights(sections: Sequence[Section]) -> Insights:
     return Insights(
         total=sum(section.insights for section in sections),
         by_type=tuple(count_of(name, counts) for name, counts in ranked),
-        companies=_by_weight(
-            CompanyStories(
-                company_id=section.company_id,
-                name=section.name,
-                total=section.insights,
-                stories=section.stories,
-            )
-            for section in sections
-        ),
+        companies=_by_weight((one, one.insights, one.stories) for one in sections),
     )
 
 
@@ -102,32 +94,26 @@ def _alerts(sections: Sequence[Section]) -> Alerts:
         total=sum(by_state.values()),
         by_state=by_state,
         companies=_by_weight(
-            CompanyStories(
-                company_id=section.company_id,
-                name=section.name,
-                total=sum(section.alerts_by_state.values()),
-                stories=section.alerts,
-            )
-            for section in sections
+            (one, sum(one.alerts_by_state.values()), one.alerts) for one in sections
         ),
         open_before=OpenBefore(
             total=sum(section.open_before for section in sections),
-            companies=_by_weight(
-                CompanyStories(
-                    company_id=section.company_id,
-                    name=section.name,
-                    total=section.open_before,
-                    stories=section.alerts_before,
-                )
-                for section in sections
-            ),
+            companies=_by_weight((one, one.open_before, one.alerts_before) for one in sections),
         ),
     )
 
 
-def _by_weight(companies: Iterable[CompanyStories]) -> tuple[CompanyStories, ...]:
-    """Return the companies that have stories, the one with the weightiest first."""
-    told = [one for one in companies if one.stories]
+def _by_weight(
+    told_by: Iterable[tuple[Section, int, tuple[Story, ...]]],
+) -> tuple[CompanyStories, ...]:
+    """Return the companies that have stories, and how many, the one with the weightiest first."""
+    told = [
+        CompanyStories(
+            company_id=section.company_id, name=section.name, total=total, stories=stories
+        )
+        for section, total, stories in told_by
+        if stories
+    ]
     return tuple(sorted(told, key=lambda one: rules.weight(one.stories[0])))
 
 

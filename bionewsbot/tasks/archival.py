@@ -32,7 +32,7 @@ was measured (docs/benchmarks.md)."""
 _LIMITS = {
     "soft_time_limit": MOVING_SECONDS - 60,
     "time_limit": MOVING_SECONDS,
-    "retry_budget": inf,
+    "retry_policy": {"budget": inf},
 }
 
 

@@ -6,7 +6,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from celery import Task, shared_task
@@ -109,12 +109,18 @@ class RunTask(CheckedTask):
     """How often is decided here (RetryPolicy), not by Celery, which takes None given to `retry` for
     this attribute, and would otherwise drop the message after three."""
     Request = "bionewsbot.tasks.request:RunRequest"
-    retry_policy: RetryPolicy | None = None
-    """None: the one of the settings (RETRY_*)."""
-    retry_budget: float | None = None
-    """Seconds, instead of the settings' RETRY_BUDGET_SECONDS; `inf`: attempts alone bound it."""
+    retry_policy: Mapping[str, Any] = {}
+    """Fields of RetryPolicy that differ from the settings' (RETRY_*)."""
     takes_slot = False
     """Whether it is one of the MAX_CONCURRENT_ANALYSIS that may run at a time."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        unknown = cls.retry_policy.keys() - {field.name for field in fields(RetryPolicy)}
+        if unknown:
+            raise TypeError(
+                f"task {cls.__name__}: retry_policy has no {', '.join(sorted(unknown))}"
+            )
 
     @property
     def address(self) -> Address:
@@ -210,7 +216,7 @@ class RunTask(CheckedTask):
             error,
             attempt=failed_before + 1,
             elapsed=elapsed,
-            policy=self.retry_policy or default_policy(self.retry_budget),
+            policy=replace(default_policy(), **self.retry_policy),
             chance=random.random(),
         )
         said = f"{type(error).__name__}: {error}"
@@ -255,14 +261,14 @@ def message_of(request: Any) -> dict[str, Any]:
     return plain
 
 
-def default_policy(budget: float | None = None) -> RetryPolicy:
-    """Return the retry policy of the settings, unless told otherwise with their budget."""
+def default_policy() -> RetryPolicy:
+    """Return the retry policy of the settings."""
     settings = settings_module.current()
     return RetryPolicy(
         attempts=settings.retry_attempts,
         base=settings.retry_base_seconds,
         cap=settings.retry_cap_seconds,
-        budget=settings.retry_budget_seconds if budget is None else budget,
+        budget=settings.retry_budget_seconds,
     )
 
 

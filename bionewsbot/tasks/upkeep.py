@@ -52,7 +52,7 @@ def database_optimisation(self: RunTask) -> FanOut:
     soft_time_limit=STEP_SECONDS - 60,
     time_limit=STEP_SECONDS,
     # A step may work for an hour before it fails: no reason to give it up.
-    retry_budget=inf,
+    retry_policy={"budget": inf},
 )
 def optimise_database(self: RunTask, step: MaintenanceKind) -> dict[str, int]:
     """Carry out one step where it is worth it; returns totals with the sizes before and after.

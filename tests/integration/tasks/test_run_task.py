@@ -23,7 +23,6 @@ from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import Ledger, ledger
 from bionewsbot.runs.model import JOB, Address, Item, Message
 from bionewsbot.tasks.base import CheckedTask, FanOut, Outcome, RunTask, default_policy
-from bionewsbot.tasks.retry import RetryPolicy
 
 RUN_ID = OCCURRENCE.run_id
 Work = Callable[[RunTask], Outcome]
@@ -296,9 +295,9 @@ def test_a_task_gives_signs_of_life(app: Celery, configured: pytest.MonkeyPatch)
     assert not heartbeat._held
 
 
-@pytest.mark.parametrize(("budget", "state"), [(None, "failed"), (inf, "sent")])
+@pytest.mark.parametrize(("policy", "state"), [({}, "failed"), ({"budget": inf}, "sent")])
 def test_a_task_may_have_a_budget_of_its_own(
-    app: Celery, configured: pytest.MonkeyPatch, budget: float | None, state: str
+    app: Celery, configured: pytest.MonkeyPatch, policy: dict[str, float], state: str
 ) -> None:
     """Where that of the settings is used up, one that may work for hours is tried again."""
     configured.setenv("RETRY_BUDGET_SECONDS", "1")
@@ -310,7 +309,7 @@ def test_a_task_may_have_a_budget_of_its_own(
     def retry(**options: Any) -> None:
         raise Retry("later", when=options["countdown"])
 
-    made = task(app, work, retry_budget=budget)
+    made = task(app, work, retry_policy=policy)
     configured.setattr(made, "retry", retry)
     deliver(made, open_run())
     assert item().state == state
@@ -328,7 +327,7 @@ def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> 
             raise BackendUnavailable("503 from the backend")
         return {"insights": 1}
 
-    policy = RetryPolicy(attempts=retries + 1, base=0.05, cap=0.05, budget=60)
+    policy = {"attempts": retries + 1, "base": 0.05, "cap": 0.05, "budget": 60}
     task(app, work, retry_policy=policy)
 
     with working(app):
@@ -347,7 +346,7 @@ def test_a_real_retry_keeps_its_place_in_the_ledger(app: Celery, log: Lines) -> 
     ]
     retrying = next(line for line in log() if line["event"] == "task_retrying")
     assert retrying["error"] == "503 from the backend"
-    assert 0 <= retrying["wait"] <= policy.base
+    assert 0 <= retrying["wait"] <= policy["base"]
     assert [attempt["error"] for attempt in item().attempts] == [
         "BackendUnavailable: 503 from the backend"
     ] * retries

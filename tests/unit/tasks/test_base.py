@@ -53,6 +53,16 @@ def test_celerys_options_are_taken(
         assert getattr(work, name) == value
 
 
+def test_a_misspelt_part_of_a_retry_policy_raises(bare: Celery) -> None:
+    """The error names the task and the part."""
+    with pytest.raises(TypeError, match="task work: retry_policy has no attempt, budgets"):
+
+        @bare.task(base=RunTask, shared=False, retry_policy={"attempt": 1, "budgets": 2})
+        def work() -> None: ...
+
+        _ = work.name  # Celery makes the task when it is first looked at
+
+
 def test_a_misspelt_send_option_raises(bare: Celery) -> None:
     """Before anything is sent; the error names the task and the option."""
 
