@@ -4,38 +4,47 @@ kombu 5.7 makes a new redis.Redis for every command that it sends, on the same p
 That takes longer than most commands; here a channel has one client.
 
 And a worker's thread waits from the end of one task until kombu has acknowledged its message and
-taken the next. Here kombu takes the next one while the ledger records the end of the last.
+taken the next. Here kombu takes the next one while the ledger records the end of the last. While
+messages wait, one is taken and noted as taken in one step (take.lua): kombu takes it, then notes
+it, and what a worker has taken that dies in between is lost to the broker.
 
 What stands in a queue and is no message ends kombu's worker, and is gone. Here it is a dead letter.
 """
 
+from importlib.resources import files
 from operator import itemgetter
+from time import monotonic, time
 from typing import Any
 
 from celery.worker import state
 from kombu.asynchronous import get_event_loop
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
 from bionewsbot.dead_letters.messages import record_element
 
+_TAKE = files(__package__).joinpath("take.lua").read_text(encoding="utf-8")
 
-class OurClients:
-    """Mixed into a channel: makes its client once for each pool. Clients can be shared.
+
+class OurChannel(redis.Channel):
+    """A channel that makes its client once for each pool. Clients can be shared.
 
     The one that waits for messages has its own, which passes on only what is a message.
     """
 
-    pool: Any
-    Client: Any
     Message: Any
-    sep: str
+    _q_for_pri: Any
+    _brpop_sent_at: Any
     _one: Any = None
+    _more = False
+    """Whether messages wait, as far as is known: the last look for one found it."""
+    noted: str | None = None
+    """Delivery tag of the last message, if it was noted as it was taken."""
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         if asynchronous:
-            client = super()._create_client(asynchronous=True)  # type: ignore[misc]
+            client = super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
             client.set_response_callback("BRPOP", self._readable)
             return client
         # A channel that reconnects has a new pool.
@@ -43,19 +52,38 @@ class OurClients:
             self._one = self.Client(connection_pool=self.pool)
         return self._one
 
+    def _brpop_start(self, timeout: Any = None) -> None:
+        # Only BRPOP can wait for a message in several queues.
+        if not self._more:
+            super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
+            return
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        keys = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
+        if not keys:
+            return
+        keys = [self.unacked_index_key, self.unacked_key, *keys]
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        self.client.connection.send_command("EVAL", _TAKE, len(keys), *keys, time())
+
     def _readable(self, answer: Any, **_: Any) -> Any:
         """Return what was taken from a queue; nothing if kombu couldn't read it."""
+        self._more = bool(answer)
         if not answer:
             return None
-        key, element = answer
+        key, element, *noted = answer
+        self.noted = bytes_to_str(noted[0]) if noted else None
         try:
             message = self.Message(loads(bytes_to_str(element)), channel=self)
             _check(message)
         except Exception as error:
             queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
             record_element(element, queue, f"it is no message: {error!r}")
+            if self.noted:
+                # Lua reads more than Python's JSON does.
+                self.qos._remove_from_indices(self.noted).execute()
             return None
-        return answer
+        return key, element
 
 
 def _check(message: Any) -> None:
@@ -70,6 +98,13 @@ class QoS(redis.QoS):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._ending: set[str] = set()
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a message as taken."""
+        if delivery_tag == self.channel.noted:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
 
     def end(self, tag: str) -> None:
         """Take the work of the message with this delivery tag as done."""
@@ -93,13 +128,13 @@ class QoS(redis.QoS):
         return not self.prefetch_count or held < self.prefetch_count
 
 
-class Channel(OurClients, redis.Channel):
+class Channel(OurChannel):
     """A channel of a Redis server."""
 
     QoS = QoS
 
 
-class SentinelChannel(OurClients, redis.SentinelChannel):
+class SentinelChannel(OurChannel, redis.SentinelChannel):
     """A channel of the server that Sentinel names."""
 
     QoS = QoS

@@ -75,7 +75,16 @@ MESSAGES: dict[str, tuple[Change, str]] = {
     ),
 }
 
-ELEMENTS = {"no JSON": b"x", "no UTF-8": b"\xff", "a list": b"[]"}
+TAGGED = (
+    b'"properties": {"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": ""}}'
+)
+
+ELEMENTS = {
+    "no JSON": b"x",
+    "no UTF-8": b"\xff",
+    "a list": b"[]",
+    "JSON for Lua alone": b"{" + TAGGED + b', "body": 0x1}',
+}
 
 
 def message_of(app: Celery, broker: Broker) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""The broker's channels: one client for all commands, as long as it fits."""
+"""The broker's channels: one client for all commands; what is taken, and when."""
 
+import json
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -9,6 +11,8 @@ from celery.worker import state
 from kombu import Consumer, Message, Producer
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 from kombu.transport import resolve_transport
+from redis.exceptions import OutOfMemoryError
+from support.polling import wait_until
 from support.probes import Probes
 
 from bionewsbot import names
@@ -93,6 +97,89 @@ def test_the_next_message_is_taken_once_the_work_is_done(app: Celery, loop: Hub)
             assert not channel.qos.can_consume()
             taken[1].ack()
             assert channel.qos.can_consume()
+
+
+def notes_of(channel: Any) -> dict[str, Any]:
+    """Return what the broker has noted as taken, by delivery tag."""
+    with channel.conn_or_acquire() as client:
+        rows = client.hgetall(channel.unacked_key)
+        assert set(rows) == set(client.zrange(channel.unacked_index_key, 0, -1))
+    return {tag.decode(): json.loads(note) for tag, note in rows.items()}
+
+
+def test_taking_notes_what_kombu_would(app: Celery) -> None:
+    """The first message is kombu's to take and to note; those that wait behind it have its form."""
+    taken: list[Any] = []
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        queues = [queue for queue in app.conf.task_queues if queue.name != names.QUEUE_DEFAULT]
+        producer = Producer(channel)
+        with Consumer(channel, queues, accept=["json"], on_message=taken.append):
+            for queue in reversed(queues):
+                for priority in (9, 0):
+                    to = {"exchange": queue.exchange, "routing_key": queue.name}
+                    says = {"says": "\N{GREEK SMALL LETTER ALPHA}/"}
+                    producer.publish(says, priority=priority, **to)
+            for _ in range(4):
+                connection.drain_events(timeout=5)
+        order = [(each.delivery_info["routing_key"], each.properties["priority"]) for each in taken]
+        assert order == [("high", 0), ("low", 0), ("high", 9), ("low", 9)]
+        assert channel.noted == taken[-1].delivery_tag
+        expected = {
+            message.delivery_tag: [
+                message._raw,
+                message.delivery_info["exchange"],
+                message.delivery_info["routing_key"],
+            ]
+            for message in taken
+        }
+        assert notes_of(channel) == expected
+
+        taken[2].reject(requeue=True)
+        taken[3].ack()
+        assert notes_of(channel).keys() == {message.delivery_tag for message in taken[:2]}
+        with channel.conn_or_acquire() as client:
+            put_back = json.loads(client.rpop(channel._q_for_pri("high", 9)))
+        assert put_back["properties"]["delivery_tag"] == taken[2].delivery_tag
+
+
+@pytest.fixture
+def behind(app: Celery) -> Iterator[Any]:
+    """A channel that has taken one message of two: it has not yet asked for the second."""
+    taken: list[Message] = []
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        queue = next(queue for queue in app.conf.task_queues if queue.name == names.QUEUE_LOW)
+        producer = Producer(channel)
+        with Consumer(channel, [queue], accept=["json"], on_message=taken.append):
+            for number in range(2):
+                producer.publish(number, exchange=queue.exchange, routing_key=queue.name)
+            connection.drain_events(timeout=5)
+            taken[0].ack()
+            yield channel
+
+
+def test_what_waits_is_noted_as_it_is_taken(behind: Any) -> None:
+    """A worker that dies before it reads the answer leaves the note, by which it is put back."""
+    behind._brpop_start()
+    with behind.conn_or_acquire() as client:
+        wait_until(lambda: not client.llen(names.QUEUE_LOW), "it is taken")
+        (tag,) = notes_of(behind)
+        behind.qos.restore_by_tag(tag)
+        assert client.llen(names.QUEUE_LOW) == 1
+    assert notes_of(behind) == {}
+
+
+def test_without_memory_nothing_is_taken(behind: Any) -> None:
+    """Redis refuses the note: the message stays in its queue."""
+    with behind.conn_or_acquire() as client:
+        before = client.config_get("maxmemory")["maxmemory"]
+        client.config_set("maxmemory", 1)
+        try:
+            behind._brpop_start()
+            with pytest.raises(OutOfMemoryError):
+                behind._brpop_read()
+            assert client.llen(names.QUEUE_LOW) == 1
+        finally:
+            client.config_set("maxmemory", before)
 
 
 def test_any_number_may_wait_for_their_countdown(probes: Probes) -> None:
