@@ -190,11 +190,12 @@ function operations.finish()
     end
     return {why, ''}
   end
-  end_item(arg.target, item, arg.state, arg.error, arg.why)
-  add_totals(arg.totals, 1)
+  -- First, since Redis takes nothing back of a script that fails at its section.
   if arg.section then
     redis.call('HSET', key_of_sections(), arg.target, arg.section)
     redis.call('EXPIRE', key_of_sections(), arg.keep_sections)
   end
+  end_item(arg.target, item, arg.state, arg.error, arg.why)
+  add_totals(arg.totals, 1)
   return {'recorded', end_run_if_complete()}
 end
