@@ -262,7 +262,7 @@ class Ledger(LedgerSupervision):
         return int(self._call("purge", "", ids=list(ids)))
 
     def record_letter(self, letter: Mapping[str, Any]) -> bool:
-        """Keep a dead letter of a message that belongs to no run; returns whether it is new."""
+        """Keep a dead letter of a message without a known run; returns whether it is new."""
         return bool(self._call("record", "", letter=dict(letter)))
 
     def cancel(self, run_id: str, reason: str) -> str:
