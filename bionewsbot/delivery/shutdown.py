@@ -103,9 +103,10 @@ class ShutdownStep(bootsteps.StartStopStep):
                 self._left = self._left or bool(state.active_requests)
                 state.should_stop = EX_OK
             if late > HAND_BACK_SECONDS - _LAST_SECONDS:
-                # Redis is frozen: each command of each part that stops waits for it.
+                # Redis is frozen: each command of each part that stops waits for it. The children of
+                # a pool of processes end with their parent.
                 logger.error("worker_ended_at_once")
-                _end_at_once(parent)
+                _exit()
 
     def _drain(self, parent: Any) -> None:
         """Do what is due; runs in the event loop."""
@@ -169,15 +170,6 @@ def _hand_back(parent: Any, request: Request) -> None:
         parent.timer.cancel(request._eta_timer_entry)
     request.reject(requeue=True)
     state.task_ready(request)
-
-
-def _end_at_once(parent: Any) -> None:
-    if not hasattr(parent.pool, "executor"):
-        # Celery lets go of the pool once it has ended.
-        for child in tuple(getattr(parent.pool._pool, "_pool", ())):
-            with suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
-    _exit()
 
 
 def _exit(**_: Any) -> None:
