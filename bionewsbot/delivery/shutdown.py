@@ -34,9 +34,6 @@ logger = logging.getLogger(__name__)
 HAND_BACK_SECONDS = 5
 """Of the grace period, kept for handing back and for the stop of all parts of the worker."""
 
-_RECONNECT_SECONDS = 2.5
-"""Of these, how long the event loop may be late until it counts as not running."""
-
 _LAST_SECONDS = 0.5
 """Of these, the last: who is still there by then ends at once, before its supervisor kills it."""
 
@@ -97,14 +94,9 @@ class ShutdownStep(bootsteps.StartStopStep):
                 logger.info("worker_stopping", extra={"signal": number, "seconds": 0})
             except Empty:
                 pass
-            late = time.monotonic() - self._deadline
-            if late > _RECONNECT_SECONDS:
-                # The event loop doesn't run: Redis is away, and the worker tries to reconnect.
-                self._left = self._left or bool(state.active_requests)
-                state.should_stop = EX_OK
-            if late > HAND_BACK_SECONDS - _LAST_SECONDS:
-                # Redis is frozen: each command of each part that stops waits for it. The children of
-                # a pool of processes end with their parent.
+            if time.monotonic() > self._deadline + HAND_BACK_SECONDS - _LAST_SECONDS:
+                # Redis is away, and the event loop doesn't run; or it is frozen, and each command of
+                # each part that stops waits for it. A pool's processes end with their parent.
                 logger.error("worker_ended_at_once")
                 _exit()
 
