@@ -19,12 +19,11 @@ from bionewsbot import logs
 from bionewsbot import settings as settings_module
 from bionewsbot.dead_letters.letters import Letters
 from bionewsbot.errors import BackendUnavailable, CircuitOpen, NotYet, OutOfMemory, RateLimited
-from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs import heartbeat as heartbeat_module
 from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import Ledger, ledger
 from bionewsbot.runs.model import JOB, Address, Item, Message
-from bionewsbot.tasks.base import CheckedTask, FanOut, Gathered, Outcome, RunTask, default_policy
+from bionewsbot.tasks.base import CheckedTask, FanOut, Outcome, RunTask, default_policy
 
 RUN_ID = OCCURRENCE.run_id
 Work = Callable[[RunTask], Outcome]
@@ -256,43 +255,6 @@ def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Ex
         ledger()._redis, retention_days=1, lease_seconds=3, clock=lambda: ledger_now() + 4
     )
     assert [suspect.address.target for suspect in later.suspects(10)] == [JOB]
-
-
-def wrong_type() -> None:
-    """Use a key as what it isn't."""
-    ledger()._redis.set("text", "x")
-    ledger()._redis.hget("text", "field")
-
-
-def no_data() -> None:
-    """Give the client what it can't send."""
-    ledger()._redis.set("key", object())
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"), [(wrong_type, "ResponseError: WRONGTYPE"), (no_data, "DataError")]
-)
-def test_what_redis_refuses_for_good_is_a_dead_letter(
-    app: Celery, log: Lines, fault: Callable[[], None], said: str
-) -> None:
-    """It would be refused each time: the item has failed, and isn't sent again for ever."""
-    deliver(task(app, lambda self: fault()), open_run())
-    (letter,) = Letters(ledger()._redis).find()
-    assert str(letter.last.error).startswith(said)
-    assert letter.last.why == "the error is permanent"
-    assert ledger().get(RUN_ID).status == "failed"
-    assert events(log()) == ["task_started", "task_failed", "run_ended"]
-
-
-def test_an_end_that_redis_refuses_for_good_is_a_dead_letter(app: Celery, log: Lines) -> None:
-    """The ledger can't take the section: nothing of the end stands but the failure."""
-    address = open_run()
-    ledger()._redis.set(f"{KEY_PREFIX}sections:{RUN_ID}", "no hash")
-    deliver(task(app, lambda self: Gathered({"insights": 3}, "text")), address)
-    (letter,) = Letters(ledger()._redis).find()
-    assert "WRONGTYPE" in str(letter.last.error)
-    run = ledger().get(RUN_ID)
-    assert (run.status, run.totals, item().state) == ("failed", {}, "failed")
 
 
 def test_a_rejected_message_is_a_dead_letter(app: Celery, log: Lines) -> None:
