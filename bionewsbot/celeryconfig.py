@@ -42,8 +42,8 @@ SWEEP_LOCK_SECONDS = 5
 holds it is killed; two sweeps at once do no harm."""
 
 GUARD_REDIS_TIMEOUT = 1.0
-"""Seconds that one Redis command may take of what can do without its answer: of what guards the
-Backend API (circuit breaker, limit of calls) and works alone after that, and of a stopping worker."""
+"""Seconds that one Redis command may take of a worker that stops, and of what guards the Backend
+API (circuit breaker, limit of calls), which works alone after that."""
 
 _REDIS_RETRIES = 6
 

@@ -95,8 +95,8 @@ class ShutdownStep(bootsteps.StartStopStep):
             except Empty:
                 pass
             if time.monotonic() > self._deadline + HAND_BACK_SECONDS - _LAST_SECONDS:
-                # Redis is away, and the event loop doesn't run; or it is frozen, and each command of
-                # each part that stops waits for it. A pool's processes end with their parent.
+                # Redis is away, and the event loop doesn't run; or it is frozen, and each part that
+                # stops waits for it. A pool's processes end with their parent.
                 logger.error("worker_ended_at_once")
                 _exit()
 

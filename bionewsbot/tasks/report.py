@@ -129,8 +129,8 @@ def gathered(run_id: str) -> tuple[list[Section], list[Gap]]:
     if gone:
         others = f" and {len(gone) - 1} others" if len(gone) > 1 else ""
         raise SectionsGone(
-            f"what was gathered of {gone[0]}{others} is no longer kept, so that a report would lose "
-            "it; have all gathered once more (`runs start --again`)"
+            f"what was gathered of {gone[0]}{others} is no longer kept, so that a report would "
+            "lose it; have all gathered once more (`runs start --again`)"
         )
     return sections, gaps
 
