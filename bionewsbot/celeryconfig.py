@@ -42,8 +42,8 @@ SWEEP_LOCK_SECONDS = 5
 holds it is killed; two sweeps at once do no harm."""
 
 GUARD_REDIS_TIMEOUT = 1.0
-"""Seconds that one Redis command may take of what guards the Backend API (circuit breaker, limit of
-calls), which works alone after that."""
+"""Seconds that one Redis command may take of a worker that stops, and of what guards the Backend
+API (circuit breaker, limit of calls), which works alone after that."""
 
 _REDIS_RETRIES = 6
 
@@ -174,7 +174,7 @@ def connect_beat_redis(settings: Settings) -> "Redis":
 
 
 def connect_guard_redis(settings: Settings) -> "Redis":
-    """Return the client of what guards the Backend API; it gives up soon as well."""
+    """Return the client of what guards the Backend API, or stops; it gives up soon as well."""
     options = _impatient_options(settings, GUARD_REDIS_TIMEOUT)
     return Redis.from_url(settings.scheduler_redis_url, decode_responses=True, **options)
 

@@ -117,6 +117,10 @@ class WeekArchived(PermanentError):
     """Records of the week to report on are archived; a report of the rest would be false."""
 
 
+class SectionsGone(PermanentError):
+    """What was gathered for a report is no longer kept; one of the rest would be false."""
+
+
 class PartUnknown(BioNewsBotError):
     """The archive holds no part of this name."""
 

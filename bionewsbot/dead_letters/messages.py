@@ -12,14 +12,14 @@ from redis import RedisError
 from bionewsbot.dead_letters.letters import DEAD
 from bionewsbot.errors import NotARun
 from bionewsbot.runs.ending import log_end
-from bionewsbot.runs.ledger import ledger
+from bionewsbot.runs.ledger import Verdict, ledger
 from bionewsbot.runs.model import Address
 
 logger = logging.getLogger(__name__)
 
 
 def record(message: Any, why: str, worker: str) -> None:
-    """Record a message that was given up on, whole: with its run's item where it has one.
+    """Record a message that was given up on, whole: with its run's item where the ledger has one.
 
     Where Redis stays away, the log has it whole.
     """
@@ -44,7 +44,9 @@ def _record(whole: dict[str, Any], headers: Any, why: str, worker: str | None) -
             ledger().record_letter(_letter(whole, why, worker))
             logger.error("message_given_up", extra={"why": why})
         else:
-            _, status = ledger().fail(address, why, why=why, message=whole)
+            verdict, status = ledger().fail(address, why, why=why, message=whole)
+            if verdict is Verdict.UNKNOWN:
+                ledger().record_letter(_letter(whole, why, worker))
             logger.error("message_given_up", extra={"why": why, "run_id": address.run_id})
             log_end(ledger(), address.run_id, status)
     except RedisError as error:

@@ -41,7 +41,8 @@ def replay(app: Celery, ledger: Ledger, letter: Letter, *, by: str) -> str:
 def _item(app: Celery, letter: Letter) -> tuple[str, str]:
     if letter.run_id is None or letter.target is None:
         raise ReplayRefused(
-            f"{letter.id} belongs to no run ({letter.last.why}); mend its sender and `dlq purge` it"
+            f"{letter.id} belongs to no run that is known ({letter.last.why}); mend its sender and "
+            "`dlq purge` it"
         )
     if letter.queue not in app.amqp.queues:
         raise ReplayRefused(

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 2.0
 """Between two looks: limits are of minutes and of hundreds of megabytes."""
 
+out_of_bounds = threading.Event()
+"""Set once this worker stops because of what its tasks do."""
+
 
 def overdue(requests: Iterable[Request], now: float) -> list[tuple[Request, float]]:
     """Return the requests that run past their hard time limit at `now` (epoch seconds), with it."""
@@ -67,5 +70,6 @@ def _watch(ended: threading.Event) -> None:
         if stuck or memory > most:
             why = {"stuck": len(stuck), "memory_mb": memory, "worker_max_memory_mb": most}
             logger.error("worker_out_of_bounds", extra=why)
+            out_of_bounds.set()
             os.kill(os.getpid(), signal.SIGTERM)
             return

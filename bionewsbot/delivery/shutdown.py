@@ -10,6 +10,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -18,13 +20,22 @@ from celery.platforms import EX_OK
 from celery.signals import worker_shutdown
 from celery.worker import state
 from celery.worker.request import Request
+from redis import RedisError
 
 from bionewsbot import settings as settings_module
+from bionewsbot.celeryconfig import connect_guard_redis
+from bionewsbot.delivery.bounds import out_of_bounds
+from bionewsbot.errors import NewerMessage, NotARun
+from bionewsbot.runs.ledger import Ledger
+from bionewsbot.runs.model import Address
 
 logger = logging.getLogger(__name__)
 
 HAND_BACK_SECONDS = 5
-"""Of the grace period, kept for handing back: longer than Redis may take for one command."""
+"""Of the grace period, kept for handing back and for the stop of all parts of the worker."""
+
+_LAST_SECONDS = 0.5
+"""Of these, the last: who is still there by then ends at once, before its supervisor kills it."""
 
 _TICK = 0.1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -83,10 +94,11 @@ class ShutdownStep(bootsteps.StartStopStep):
                 logger.info("worker_stopping", extra={"signal": number, "seconds": 0})
             except Empty:
                 pass
-            if time.monotonic() > self._deadline + HAND_BACK_SECONDS / 2:
-                # The event loop doesn't run: Redis is away, and the worker tries to reconnect.
-                self._left = self._left or bool(state.active_requests)
-                state.should_stop = EX_OK
+            if time.monotonic() > self._deadline + HAND_BACK_SECONDS - _LAST_SECONDS:
+                # Redis is away, and the event loop doesn't run; or it is frozen, and each part that
+                # stops waits for it. A pool's processes end with their parent.
+                logger.error("worker_ended_at_once")
+                _exit()
 
     def _drain(self, parent: Any) -> None:
         """Do what is due; runs in the event loop."""
@@ -106,6 +118,8 @@ class ShutdownStep(bootsteps.StartStopStep):
             logger.info("messages_handed_back", extra={"waiting": len(waiting)})
         if active and time.monotonic() < self._deadline:
             return
+        if active:
+            _let_go(active)
         for request in active:
             _hand_back(parent, request)
         if active:
@@ -120,6 +134,27 @@ def _start_no_more(parent: Any) -> None:
         parent.pool.executor.shutdown(wait=False, cancel_futures=True)
     elif parent.semaphore is not None:
         parent.semaphore.clear()
+
+
+def _let_go(requests: Iterable[Request]) -> None:
+    """Tell the ledger that no worker has died, before another one has the messages."""
+    if out_of_bounds.is_set():
+        # One of them may be what made this worker stop: it must not go on for ever.
+        return
+    begun = []
+    for request in requests:
+        # Not every message is of a run that this version knows.
+        with suppress(NotARun, NewerMessage):
+            begun.append((Address.from_headers(request.message.headers), request.id))
+    if not begun:
+        return
+    settings = settings_module.current()
+    try:
+        # The ledger's own client tries for longer than there is time.
+        with connect_guard_redis(settings) as redis:
+            Ledger.from_settings(settings, redis).let_go(begun)
+    except RedisError as error:
+        logger.warning("items_not_let_go", extra={"error": str(error)})
 
 
 def _hand_back(parent: Any, request: Request) -> None:

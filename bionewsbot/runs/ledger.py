@@ -145,15 +145,7 @@ class Ledger(LedgerSupervision):
 
     def sent(self, sends: Iterable[tuple[Address, str]]) -> None:
         """Record that messages were sent: pairs of address and task id. One round trip."""
-        by_run: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
-        for address, task_id in sends:
-            row = {"target": address.target, "task_id": task_id}
-            by_run[address.run_id, address.generation].append(row)
-        rows = [
-            {"run_id": run_id, "generation": generation, "sends": targets}
-            for (run_id, generation), targets in by_run.items()
-        ]
-        self._call("sent", "", runs=rows, lease=self._queued_lease)
+        self._call("sent", "", runs=_by_run(sends), lease=self._queued_lease)
 
     def begin(self, address: Address, *, task_id: str, worker: str, slots: int = 0) -> Verdict:
         """Ask to begin an item. Anything but GO: there is nothing to do, drop the message.
@@ -177,6 +169,14 @@ class Ledger(LedgerSupervision):
     def alive(self, addresses: Iterable[Address]) -> None:
         """Renew the leases of items that somebody works on."""
         self._renew(addresses, self._lease)
+
+    def let_go(self, begun: Iterable[tuple[Address, str]]) -> None:
+        """Record that messages go back into their queues unfinished: pairs of address and task id.
+
+        Where an item was begun as that task, beginning it once more counts as no death of its
+        worker. One round trip.
+        """
+        self._call("let_go", "", runs=_by_run(begun), lease=self._queued_lease)
 
     def tried(self, address: Address) -> tuple[int, float]:
         """Return how many attempts at an item failed, and the seconds since the first began."""
@@ -262,7 +262,7 @@ class Ledger(LedgerSupervision):
         return int(self._call("purge", "", ids=list(ids)))
 
     def record_letter(self, letter: Mapping[str, Any]) -> bool:
-        """Keep a dead letter of a message that belongs to no run; returns whether it is new."""
+        """Keep a dead letter of a message without a known run; returns whether it is new."""
         return bool(self._call("record", "", letter=dict(letter)))
 
     def cancel(self, run_id: str, reason: str) -> str:
@@ -295,6 +295,17 @@ class Ledger(LedgerSupervision):
 def ledger() -> Ledger:
     """Return this process' ledger, made from its settings."""
     return Ledger.from_settings(settings_module.current())
+
+
+def _by_run(messages: Iterable[tuple[Address, str]]) -> list[dict[str, Any]]:
+    by_run: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
+    for address, task_id in messages:
+        row = {"target": address.target, "task_id": task_id}
+        by_run[address.run_id, address.generation].append(row)
+    return [
+        {"run_id": run_id, "generation": generation, "messages": rows}
+        for (run_id, generation), rows in by_run.items()
+    ]
 
 
 def _row(message: Message) -> dict[str, str]:

@@ -13,7 +13,7 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore, Reject
 from celery.utils.dispatch import Signal
 from kombu.exceptions import OperationalError
-from redis import RedisError
+from redis import RedisError, exceptions
 
 from bionewsbot import logs
 from bionewsbot import settings as settings_module
@@ -90,6 +90,21 @@ class Gathered:
     totals: Mapping[str, int]
     section: str
 
+
+_INTERRUPTIONS = (
+    Ignore,
+    OperationalError,
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.OutOfMemoryError,
+)
+"""What comes of a Redis that is away or can't work now: of anything else that it refuses, it would
+refuse it again."""
+
+_PASSING_REFUSALS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+"""The same, where redis-py has no class for it."""
 
 Outcome = FanOut | Gathered | Mapping[str, int] | None
 """What a task returns: targets, or totals for the run's summary, or nothing."""
@@ -240,7 +255,9 @@ class RunTask(CheckedTask):
 def _is_interruption(error: Exception) -> bool:
     if isinstance(error, Reject):
         return bool(error.requeue)
-    return isinstance(error, (Ignore, RedisError, OperationalError))
+    if isinstance(error, exceptions.ResponseError) and str(error).startswith(_PASSING_REFUSALS):
+        return True
+    return isinstance(error, _INTERRUPTIONS)
 
 
 def message_of(request: Any) -> dict[str, Any]:

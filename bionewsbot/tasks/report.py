@@ -10,7 +10,7 @@ from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import RiskPoint
 from bionewsbot.archive.archive import Archive
 from bionewsbot.archive.storage import Storage
-from bionewsbot.errors import BackendRefused, CollectionMissing, WeekArchived
+from bionewsbot.errors import BackendRefused, CollectionMissing, SectionsGone, WeekArchived
 from bionewsbot.notifications.notices import of_report
 from bionewsbot.notifications.outbox import tell
 from bionewsbot.reports.assemble import assemble
@@ -56,8 +56,14 @@ def weekly_comprehensive_report(self: RunTask, *, timezone: str = "UTC") -> FanO
 
 @run_task(names.GATHER_COMPANY)
 def gather_company(self: RunTask, company_id: str, name: str, timezone: str = "UTC") -> Gathered:
-    """Read what the backend has of one company's week; leaves its section to the report."""
+    """Read what the backend has of one company's week; leaves its section to the report.
+
+    Raises WeekArchived where it is gathered once more and records of the week are archived by now.
+    """
     week = Week.before(self.address.occurrence.scheduled_for, timezone)
+    if self.address.generation > 1:
+        # The first time the job has just looked, once for all companies.
+        _refuse_archived(week)
     client = backend()
     section = make_section(
         company_id,
@@ -82,7 +88,7 @@ def store_weekly_report(self: RunTask, timezone: str = "UTC") -> dict[str, int]:
     """Assemble the report of what was gathered and store it.
 
     A run changes no report that is there with other content, unless an operator had it carried out
-    once more (`runs start --again`, `dlq replay`).
+    once more (`runs start --again`, `dlq replay`). Raises SectionsGone.
     """
     address = self.address
     week = Week.before(address.occurrence.scheduled_for, timezone)
@@ -103,22 +109,29 @@ def store_weekly_report(self: RunTask, timezone: str = "UTC") -> dict[str, int]:
 
 
 def gathered(run_id: str) -> tuple[list[Section], list[Gap]]:
-    """Return the sections of a run's targets, and a gap for each target that left none.
+    """Return the sections of a run's targets, and a gap for each target that failed.
 
-    Raises redis.RedisError.
+    Raises SectionsGone where one that is done has none any more, and redis.RedisError.
     """
     texts = ledger().sections(run_id)
-    sections, gaps = [], []
+    sections, gaps, gone = [], [], []
     for item in ledger().items(run_id):
         if item.target in (JOB, FINAL):
             continue
         text = texts.get(item.target)
-        if item.state == "done" and text is not None:
-            sections.append(Section.model_validate_json(text))
-        else:
-            reason = item.error or "what was gathered of it is no longer kept"
+        if item.state != "done":
             name = str(item.kwargs.get("name", item.target))
-            gaps.append(Gap(company_id=item.target, name=name, reason=reason))
+            gaps.append(Gap(company_id=item.target, name=name, reason=item.error or item.state))
+        elif text is None:
+            gone.append(item.target)
+        else:
+            sections.append(Section.model_validate_json(text))
+    if gone:
+        others = f" and {len(gone) - 1} others" if len(gone) > 1 else ""
+        raise SectionsGone(
+            f"what was gathered of {gone[0]}{others} is no longer kept, so that a report would "
+            "lose it; have all gathered once more (`runs start --again`)"
+        )
     return sections, gaps
 
 

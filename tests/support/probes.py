@@ -47,6 +47,14 @@ def job(self, name):
     return {"probes": 1}
 
 
+@run_task("probe.hoard")
+def hoard(self, name):
+    """Hold 400 MB for as long as the work takes."""
+    held = bytearray(400 * 1024 * 1024)
+    work(name)
+    return {"records": len(held)}
+
+
 @run_task("probe.long", soft_time_limit=3000, time_limit=3600)
 def long(self, name):
     """Do the work of a run that takes its time."""

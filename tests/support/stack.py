@@ -60,9 +60,13 @@ class Process:
 
     def signal_all(self, number: int) -> None:
         """Send a signal to it and to its children."""
-        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        for pid in [self.pid, *map(int, path.read_text(encoding="utf-8").split())]:
+        for pid in [self.pid, *self.children()]:
             os.kill(pid, number)
+
+    def children(self) -> list[int]:
+        """Return the pids of its children."""
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in path.read_text(encoding="utf-8").split()]
 
     def kill_all(self) -> None:
         """End it and its children with SIGKILL, as the end of their machine would."""

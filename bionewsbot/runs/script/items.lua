@@ -87,7 +87,7 @@ local function mark_sent()
   if field('status') ~= 'running' then
     return 0
   end
-  for _, send in ipairs(arg.sends) do
+  for _, send in ipairs(arg.messages) do
     local item = load_item(send.target)
     if not settled(item) then
       item.sends = item.sends + 1
@@ -105,7 +105,7 @@ local function mark_sent()
       store_item(send.target, item)
     end
   end
-  return #arg.sends
+  return #arg.messages
 end
 
 function operations.sent()
@@ -171,6 +171,25 @@ function operations.pause()
   return 1
 end
 
+-- Its worker stops and puts the message back: nobody works on the item, and no worker has died.
+local function let_go()
+  for _, message in ipairs(arg.messages) do
+    local item = load_item(message.target)
+    if not settled(item) and item.begun_by == message.task_id then
+      item.alive = false
+      idle(item)
+      leave_slots(message.target)
+      store_item(message.target, item)
+      lease(message.target, arg.lease)
+    end
+  end
+  return #arg.messages
+end
+
+function operations.let_go()
+  return for_each(arg.runs, let_go)
+end
+
 -- How often the item was tried and failed, and for how many seconds it has been tried, idle times
 -- left out.
 function operations.tried()
@@ -190,11 +209,12 @@ function operations.finish()
     end
     return {why, ''}
   end
-  end_item(arg.target, item, arg.state, arg.error, arg.why)
-  add_totals(arg.totals, 1)
+  -- First, since Redis takes nothing back of a script that fails at its section.
   if arg.section then
     redis.call('HSET', key_of_sections(), arg.target, arg.section)
     redis.call('EXPIRE', key_of_sections(), arg.keep_sections)
   end
+  end_item(arg.target, item, arg.state, arg.error, arg.why)
+  add_totals(arg.totals, 1)
   return {'recorded', end_run_if_complete()}
 end

@@ -134,7 +134,7 @@ function operations.purge()
   return gone
 end
 
--- A message that belongs to no run; a second record of the same one adds nothing.
+-- A message without a known run; a second record of the same one adds nothing.
 function operations.record()
   if redis.call('HEXISTS', letters, arg.letter.id) == 1 then
     return 0

@@ -1,7 +1,7 @@
 -- Slots: how many items are worked on at a time, over all workers, and who is next in line.
 --
--- An item holds its slot from when it begins, or is called up, until it ends or pauses. What holds
--- it is the item's lease: a slot whose holder died is free when that runs out.
+-- An item holds its slot from when it begins, or is called up, until it ends, pauses or is put back.
+-- What holds it is the item's lease: a slot whose holder died is free when that runs out.
 
 local held, line = arg.prefix .. 'slots', arg.prefix .. 'slots:line'
 

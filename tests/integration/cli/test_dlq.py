@@ -152,7 +152,7 @@ def test_what_can_not_be_replayed_keeps_nothing_back(
     """`--all` names it and has done its work; asked for by its id, it is an error. Dry or not."""
     done = run("replay", "--all", *options)
     assert f"2 {'to replay' if options else 'replayed'}, 1 refused" in done.output
-    assert "refused: stray belongs to no run" in done.stderr
+    assert "refused: stray belongs to no run that is known" in done.stderr
     assert "refused" in run("replay", stray, *options, code=1).stderr
     ledger().cancel(RUN_ID, "tired")
     ledger()._redis.delete(f"bionewsbot:run:{RUN_ID}")

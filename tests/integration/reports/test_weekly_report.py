@@ -10,11 +10,14 @@ from celery import Celery
 from support.apps import Lines, working
 from support.backend_app import RunningBackend, StubSource, filing, insight, story
 from support.ledgers import new_run
+from support.old_records import insight_at
 from support.polling import wait_until
 
 from bionewsbot import names
 from bionewsbot.api.client import BackendClient
-from bionewsbot.dead_letters.letters import Letters
+from bionewsbot.archive.archive import Archive
+from bionewsbot.archive.storage import Storage
+from bionewsbot.dead_letters.letters import Letter, Letters
 from bionewsbot.dead_letters.replay import replay
 from bionewsbot.errors import BackendRefused, BackendUnavailable
 from bionewsbot.notifications.notices import Notice
@@ -22,7 +25,7 @@ from bionewsbot.reports.model import Report
 from bionewsbot.reports.period import WEEK
 from bionewsbot.runs.dispatch import start_run
 from bionewsbot.runs.ledger import ledger
-from bionewsbot.runs.model import JOB, Message, Occurrence, Run
+from bionewsbot.runs.model import FINAL, JOB, Message, Occurrence, Run
 from bionewsbot.scheduling.entries import Entry
 from bionewsbot.scheduling.timetable import load_timetable
 from bionewsbot.tasks import report as tasks
@@ -230,6 +233,50 @@ def test_a_company_that_fails_is_a_gap_until_it_is_replayed(
     report = weeks.report()
     assert (report.portfolio.gaps, report.insights.total) == ((), 2)
     assert report.risk.unscored == ("PFE",)
+
+
+def partial_report(weeks: Weeks, monkeypatch: pytest.MonkeyPatch) -> Letter:
+    """Have a report made without GILD; return the letter."""
+    with monkeypatch.context() as patched:
+        failing_for(patched, "GILD", lambda: BackendRefused("403 of GILD", status=403))
+        assert weeks.run().status == "partial"
+    (letter,) = Letters(ledger()._redis).find()
+    return letter
+
+
+def test_a_company_of_an_archived_week_is_not_gathered_once_more(
+    weeks: Weeks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is left of its records its section would be false: a dead letter says so."""
+    letter = partial_report(weeks, monkeypatch)
+    archive = Archive(Storage("archive"))
+    rows = [insight_at(1, MONDAY - WEEK)]
+    archive.write("insights", rows, written_by="test", now=MONDAY)
+    replay(weeks.app, ledger(), letter, by="test")
+    assert weeks.end(str(letter.run_id)).status == "partial"
+    (letter,) = Letters(ledger()._redis).find()
+    assert (letter.target, len(letter.stories)) == ("GILD", 2)
+    assert "WeekArchived: records of 2026-W04 are archived" in str(letter.last.error)
+    assert "archive restore insights/00000001" in str(letter.last.error)
+    assert [gap.company_id for gap in weeks.report().portfolio.gaps] == ["GILD"]
+
+
+def test_a_report_whose_sections_are_gone_is_not_made_again(
+    weeks: Weeks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would lose all that isn't replayed: the one that is there stays, a letter says why."""
+    letter = partial_report(weeks, monkeypatch)
+    before = weeks.stored()
+    ledger()._redis.delete(f"{names.KEY_PREFIX}sections:{letter.run_id}")
+    replay(weeks.app, ledger(), letter, by="test")
+    run = weeks.end(str(letter.run_id))
+    assert (run.status, run.done, run.failed) == ("failed", 2, 0)
+    (letter,) = Letters(ledger()._redis).find()
+    assert letter.target == FINAL
+    assert "SectionsGone: what was gathered of PFE is no longer kept" in str(letter.last.error)
+    assert weeks.stored() == before
+    assert weeks.run(again=True).status == "succeeded"
+    assert (weeks.report().portfolio.gaps, weeks.report().insights.total) == ((), 2)
 
 
 def test_a_backend_that_fails_in_the_middle_costs_only_time(

@@ -215,6 +215,12 @@ class LedgerStates(RuleBasedStateMachine):
         self.ledger.pause(message[0], seconds=seconds, error="503")
 
     @rule(message=messages)
+    def let_go(self, message: tuple[Address, str]) -> None:
+        """A worker stops and puts a message back, perhaps one that others have begun since."""
+        self.ledger.let_go([message])
+        self.queued.add(message[1])
+
+    @rule(message=messages)
     def alive(self, message: tuple[Address, str]) -> None:
         """A sign of life, perhaps of what has ended."""
         self.ledger.alive([message[0]])

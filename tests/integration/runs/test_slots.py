@@ -56,7 +56,9 @@ def test_the_one_slot_there_is_serves_all_queues(book: LedgerUnderTest) -> None:
     assert begin(book, pfe, 1) is Verdict.IN_LINE
 
 
-@pytest.mark.parametrize("end", ["done", "failed", "paused", "cancelled and done", "dead"])
+@pytest.mark.parametrize(
+    "end", ["done", "failed", "paused", "let go", "cancelled and done", "dead"]
+)
 def test_a_slot_is_free_when_its_holder_ends(book: LedgerUnderTest, end: str) -> None:
     """However it ends: the next one in line is called up, and the slot is its own."""
     _, (gild, pfe, jnj) = book.fan_out("GILD", "PFE", "JNJ")
@@ -72,6 +74,8 @@ def test_a_slot_is_free_when_its_holder_ends(book: LedgerUnderTest, end: str) ->
             book.ledger.fail(gild, "no", why="no")
         case "paused":
             book.ledger.pause(gild, seconds=5, error="503")
+        case "let go":
+            book.ledger.let_go([(gild, "t1")])
         case "dead":
             book.clock.advance(LEASE + 1)
         case _:

@@ -10,6 +10,7 @@ import redis
 from celery import Celery
 from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
+from redis.exceptions import BusyLoadingError, MasterDownError, OutOfMemoryError, ReadOnlyError
 from support.apps import Broker, Lines, contents, send, working
 from support.ledgers import OCCURRENCE, message, new_run
 from support.polling import wait_until
@@ -226,11 +227,19 @@ def test_what_there_is_nothing_to_do_for_is_dropped(
     "error",
     [
         redis.ConnectionError("gone"),
+        redis.TimeoutError("gone"),
+        BusyLoadingError("it reads its file"),
+        ReadOnlyError("it is a replica"),
+        MasterDownError("its link with the master is down"),
+        OutOfMemoryError("command not allowed"),
+        redis.ResponseError("MISCONF it can't write to its disk"),
+        redis.ResponseError("NOREPLICAS not enough of them"),
+        redis.ResponseError("BUSY with a script"),
         OperationalError("gone"),
         Reject("gone", requeue=True),
         Ignore("gone"),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=lambda error: f"{type(error).__name__} {error}",
 )
 def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Exception) -> None:
     """Not the work failed but the way to it: when the lease runs out, the item is suspect."""

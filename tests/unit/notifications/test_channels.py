@@ -1,6 +1,7 @@
 """A channel against real receivers: what arrives, what a failure says, what is never said."""
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -84,8 +85,11 @@ def test_a_receiver_that_never_ends(
     if reply.trickle:
         monkeypatch.setattr(channels, "LONGEST_SECONDS", 0.2)
     channel = Channel("team", webhooks.on("team", reply, **options), "TEAM_URL")
+    began = time.monotonic()
     with pytest.raises(ChannelFailed, match=said):
         channel.send(NOTICE)
+    # Far more than 0.2 s for a busy machine, and less than any other time-out on the way.
+    assert time.monotonic() - began < 4
 
 
 def test_recipients_that_fail_in_different_ways() -> None:
