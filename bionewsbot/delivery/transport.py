@@ -18,7 +18,7 @@ from typing import Any
 
 from celery.worker import state
 from kombu.asynchronous import get_event_loop
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
@@ -156,7 +156,11 @@ def register() -> None:
     """Have this process use them for their URLs."""
     single = f"{__name__}:Transport"
     sentinel = f"{__name__}:SentinelTransport"
-    TRANSPORT_ALIASES.update(redis=single, rediss=single, sentinel=sentinel)
+    ours = {"redis": single, "rediss": single, "sentinel": sentinel}
+    TRANSPORT_ALIASES.update(ours)
+    for scheme in ours:
+        # kombu keeps the class of a URL that this process has used before.
+        _transport_cache.pop(scheme, None)
 
 
 def take_next(task_id: str, **_: Any) -> None:

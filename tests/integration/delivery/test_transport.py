@@ -9,8 +9,9 @@ import pytest
 from celery import Celery
 from celery.worker import state
 from kombu import Consumer, Message, Producer
+from kombu import transport as kombu_transport
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
-from kombu.transport import resolve_transport
+from kombu.transport import redis, resolve_transport
 from redis.exceptions import OutOfMemoryError
 from support.polling import wait_until
 from support.probes import Probes
@@ -54,6 +55,13 @@ def test_new_pool_new_client(app: Celery) -> None:
 def test_urls_use_our_transports(app: Celery, scheme: str, expected: type) -> None:
     """An app of ours has them for each URL that the settings allow."""
     assert resolve_transport(scheme) is expected
+
+
+def test_a_url_that_was_used_before_is_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kombu's own class may be in its cache by the time that an app of ours is made."""
+    monkeypatch.setitem(kombu_transport._transport_cache, "redis", redis.Transport)
+    transport.register()
+    assert kombu_transport.get_transport_cls("redis") is transport.Transport
 
 
 @pytest.fixture
