@@ -95,6 +95,8 @@ def test_verify_names_what_is_damaged(run: Run, depot: Depot, tmp_path: Path) ->
     """File and mend on stderr, exit code 3; the other parts are counted as whole."""
     assert run("verify").output == "3 of 3 parts are whole\n"
     (path,) = (tmp_path / "archive" / "alerts").glob("*.gz")
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+    assert "(another SHA-256)" in run("verify", code=3).stderr
     path.write_bytes(b"x")
     done = run("verify", code=3)
     assert "2 of 3 parts are whole" in done.stdout
