@@ -198,9 +198,10 @@ class Archive:
                 digest.update(piece)
                 size += len(piece)
         if (size, digest.hexdigest()) != (part.size, part.sha256):
+            found = "another SHA-256" if size == part.size else f"{size} bytes, not {part.size}"
             raise ArchiveCorrupt(
-                f"{place}: its content is not what its manifest says ({size} bytes, not "
-                f"{part.size}, or another SHA-256); bring it back from a backup of the archive"
+                f"{place}: its content is not what its manifest says ({found}); bring it back from "
+                "a backup of the archive"
             )
         count = sum(1 for _ in _read_lines(self._storage, part, path))
         if count != part.records:

@@ -88,8 +88,10 @@ def verify(names: tuple[str, ...], json_output: bool) -> None:
     ]
     if json_output:
         archive_view.print_json(answers)
-    else:
+    elif chosen:
         archive_view.print_verified(answers)
+    else:
+        archive_view.print_empty(store.location)
     if any(answer["error"] for answer in answers):
         raise SystemExit(EXIT_CORRUPT)
 

@@ -29,7 +29,7 @@ def as_dict(name: str, part: Part | ArchiveCorrupt) -> dict[str, Any]:
 def print_list(found: Mapping[str, Part | ArchiveCorrupt], location: str) -> None:
     """Print a table of parts, and which ones can't be shown."""
     if not found:
-        click.echo(f"Nothing is archived at {location}.")
+        print_empty(location)
         return
     table = Table(box=None, header_style="bold")
     for heading in ("PART", "RECORDS", "OLDEST", "NEWEST", "KB", "STATE"):
@@ -48,6 +48,15 @@ def print_list(found: Mapping[str, Part | ArchiveCorrupt], location: str) -> Non
             part.state,
         )
     console().print(table)
+
+
+def print_empty(location: str) -> None:
+    """Print that there are no parts, and what else that can mean."""
+    # Looks like an archive that was lost to whoever has no ARCHIVE_LOCATION in this shell.
+    click.echo(
+        f"Nothing is archived at {location}.\n"
+        "Should there be? Then give this command the ARCHIVE_LOCATION of the workers."
+    )
 
 
 def print_verified(answers: Sequence[Mapping[str, str | None]]) -> None:
@@ -88,7 +97,7 @@ def print_restored(answers: Sequence[tuple[Part, Restored | None]]) -> None:
     }
     for job in sorted(jobs):
         click.echo(
-            f"The next {job} archives them again. To look at them for longer, first type:\n"
+            f"The next {job} archives them again, unless it is disabled:\n"
             f"  celery -A bionewsbot redbeat disable {job}"
         )
 

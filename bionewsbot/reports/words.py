@@ -64,11 +64,13 @@ def head(report: Report) -> str:
 
 def risk(whole: PortfolioRisk) -> str:
     """Return the portfolio's risk, where there are scores."""
-    return (
-        f"Mean {number(whole.mean)}, median {number(whole.median)} over "
-        f"{companies(whole.scored)}; change {signed(whole.change)} over the {whole.compared} that "
-        "had a score the week before."
+    mean = (
+        f"Mean {number(whole.mean)}, median {number(whole.median)} over {companies(whole.scored)}"
     )
+    if not whole.compared:
+        return f"{mean}; no score the week before."
+    change = f"change {signed(whole.change)} over the {whole.compared}"
+    return f"{mean}; {change} that had a score the week before."
 
 
 def activity(report: Report) -> str:

@@ -71,11 +71,13 @@ def run(app: Celery) -> Run:
 
 
 def test_an_empty_archive_says_so(run: Run, configured: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No table of nothing; verify and restore have nothing to do."""
+    """No table of nothing, and where it was looked for; restore has nothing to do."""
     set_variables(configured, ARCHIVE_LOCATION=str(tmp_path / "none"))
-    assert run("list").output == f"Nothing is archived at {tmp_path / 'none'}.\n"
-    assert json.loads(run("list", "--json").output) == []
-    assert run("verify").output == "0 of 0 parts are whole\n"
+    for command in ("list", "verify"):
+        said = run(command).output
+        assert said.startswith(f"Nothing is archived at {tmp_path / 'none'}.\n")
+        assert "ARCHIVE_LOCATION" in said
+        assert json.loads(run(command, "--json").output) == []
     assert "nothing of that" in run("restore", "--collection", "alerts").output
 
 
@@ -93,10 +95,13 @@ def test_verify_names_what_is_damaged(run: Run, depot: Depot, tmp_path: Path) ->
     """File and mend on stderr, exit code 3; the other parts are counted as whole."""
     assert run("verify").output == "3 of 3 parts are whole\n"
     (path,) = (tmp_path / "archive" / "alerts").glob("*.gz")
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+    assert "(another SHA-256)" in run("verify", code=3).stderr
     path.write_bytes(b"x")
     done = run("verify", code=3)
     assert "2 of 3 parts are whole" in done.stdout
     assert path.name in done.stderr and "backup" in done.stderr
+    assert "(1 bytes, not " in done.stderr
     answers = json.loads(run("verify", "--json", code=3).stdout)
     assert [bool(answer["error"]) for answer in answers] == [True, False, False]
     assert "1 of 1" in run("verify", "insights/00000001").output

@@ -1,5 +1,10 @@
 """Database optimisation, with a real worker, a real Redis and both databases."""
 
+import sqlite3
+from contextlib import closing
+from math import inf
+from pathlib import Path
+
 import psycopg
 import pytest
 from support.ledgers import new_run
@@ -135,3 +140,47 @@ def test_it_does_not_wait_for_ever(stack: Stack) -> None:
     assert (run.status, run.failed) == ("succeeded", 0)
     assert ledger.get(analysis.run_id).status == "running"
     ledger._redis.close()
+
+
+def vacuumed_and_held(path: Path) -> bool:
+    """Whether SQLite has written the file anew and hasn't let go of its one writer's lock."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        if connection.execute("PRAGMA freelist_count").fetchone() != (0,):
+            return False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        return False
+
+
+def held_up(stack: Stack, run_id: str) -> bool:
+    """Whether the run's one company, which takes a tenth of a second, was begun a second ago."""
+    return any(stack.ledger.now() - (one.begun_at or inf) > 1 for one in stack.targets(run_id))
+
+
+def test_an_analysis_waits_for_no_more_than_a_step_of_sqlite(stack: Stack, depot: Depot) -> None:
+    """What it reads comes at once, what it writes when the step is over, without a failure."""
+    stack.backend()
+    path = stack.folder / "backend.db"
+    rows = [insight_at(number, parse_time(SUNDAY), description="x" * 5_000) for number in range(99)]
+    depot.put("insights", rows)
+    depot.client.delete_exported("insights", rows, idempotency_key="gone")
+    stack.worker("low", "-Q", "low", DATABASE_WAIT_SECONDS="1")
+    analyst = stack.worker("analyst", "-Q", "default,high", API_TIMEOUT="60")
+    analyst.freeze()
+    # A reader of what was there before: the vacuum's last statement waits for its end, up to 15 s.
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM companies").fetchone() == (1,)
+        upkeep = stack.start_run("database_optimisation", SUNDAY)
+        analysis = stack.start_run("daily_company_analysis")
+        wait_until(lambda: vacuumed_and_held(path), "the vacuum holds the writer's lock")
+        analyst.thaw()
+        wait_until(lambda: held_up(stack, analysis), "an analysis has been at it for a second")
+        assert (stack.get("analyses"), vacuumed_and_held(path)) == ([], True)
+    run = stack.wait_for_end(analysis)
+    assert (run.status, run.done) == ("succeeded", 1)
+    assert [(item.starts, item.attempts) for item in stack.targets(analysis)] == [(1, ())]
+    run = stack.wait_for_end(upkeep)
+    assert (run.status, run.failed) == ("succeeded", 0)

@@ -18,7 +18,13 @@ import bionewsbot.celeryconfig
 import bionewsbot.settings
 from bionewsbot.backend.__main__ import GRACE
 from bionewsbot.errors import BioNewsBotError
-from bionewsbot.names import QUEUE_DEAD_LETTER, QUEUE_HIGH, WORKER_QUEUES
+from bionewsbot.names import (
+    ARCHIVE_COLLECTION,
+    QUEUE_DEAD_LETTER,
+    QUEUE_HIGH,
+    WEEKLY_COMPREHENSIVE_REPORT,
+    WORKER_QUEUES,
+)
 from deploy.compose import welcome
 from deploy.local import stack
 from deploy.local.errors import LocalError
@@ -252,9 +258,26 @@ def test_settings_reach_the_containers(services: dict[str, dict[str, Any]]) -> N
     } - {"PGPASSWORD"}
     assert passed == (documented - NOT_PASSED) | OBJECT_STORE
     assert NOT_PASSED <= documented
-    same = services["worker-all"]["environment"]
+    all_of_it = services["worker-all"]["environment"]
+    same = {name: value for name, value in all_of_it.items() if name not in OBJECT_STORE}
     for name in ("worker-high", "beat", "companies-sync"):
         assert services[name]["environment"] == same
+
+
+def test_only_who_moves_records_has_the_keys_of_the_archive(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    """The keys of an object store are given to the one worker whose queues have such tasks."""
+    given = {
+        name
+        for name, service in services.items()
+        if OBJECT_STORE & set(service.get("environment") or {})
+    }
+    routes = bionewsbot.celeryconfig.celery_config(bionewsbot.settings.load(Path("no.env")))
+    moving = (ARCHIVE_COLLECTION, WEEKLY_COMPREHENSIVE_REPORT)
+    wanted = {routes["task_routes"][task]["queue"] for task in moving}
+    assert given == {name for name, service in services.items() if wanted & set(queues(service))}
+    assert given == {"worker-all"}
 
 
 def test_exporter_is_set_as_without_docker(services: dict[str, dict[str, Any]]) -> None:

@@ -284,6 +284,16 @@ def test_each_recommendation_names_its_rule() -> None:
         assert f"| `{rule}` |" in documented
 
 
+def test_a_first_week_compares_nothing() -> None:
+    """Where no company had a score before, no change is told and none is drawn."""
+    first = report(section(risk=[risk(1, 85)]))
+    html, markdown = render_html(first), render_markdown(first)
+    for text in (html, markdown):
+        assert "Mean 85, median 85 over 1 company; no score the week before." in text
+    assert "Largest changes of risk" not in html
+    assert "Largest changes of risk" in render_html(full_report())
+
+
 def test_many_gaps_are_counted() -> None:
     """A backend that was down for all would fill the summary with them."""
     gaps = tuple(Gap(company_id=f"C{n}", name=f"Company {n}", reason="no") for n in range(23))
