@@ -21,6 +21,9 @@ Strike = Callable[[int, Forward], Reply]
 _WORDS = ("delete", "risk")
 """Of paths, beside the first."""
 
+_PROGRESS = {"GET /analyses/{}", "GET /maintenance/{}"}
+"""Calls that ask how far something has come."""
+
 
 def kind_of(call: Received) -> str:
     """Return method and path without ids, and of upkeep what is to be done."""
@@ -38,6 +41,14 @@ class StruckGate(Gate):
         super().__init__(upstream)
         self.met: Counter[str] = Counter()
         self._strike = strike
+
+    def fewest(self) -> int:
+        """Return how often the rarest kind of call was made, of those that must be made again.
+
+        What a GET asks of something that was begun, the repeated POST may have answered already.
+        """
+        again = [count for kind, count in self.met.items() if kind not in _PROGRESS]
+        return min(again)
 
     def take(self, request: Received) -> Reply:
         """Answer one call."""
@@ -99,7 +110,7 @@ def play_failing(world: World, job: Job) -> None:
         stack.worker(API_BASE_URL=gate.url, **_PATIENT)
         run = stack.wait_for_end(stack.start_run(job.entry, job.at))
         # What failed was called again.
-        assert len(gate.met) > 1 and min(gate.met.values()) > 2, gate.met
+        assert len(gate.met) > 1 and gate.fewest() > 2, gate.met
     world.check(job, run)
 
 
@@ -111,7 +122,7 @@ def play_deadly(world: World, job: Job, *, carried_out: bool) -> None:
         stack.env["API_BASE_URL"] = gate.url
         run_id = stack.start_run(job.entry, job.at)
         reaper.feed(run_id)
-        assert reaper.deaths > 1 and min(gate.met.values()) > 1, gate.met
+        assert reaper.deaths > 1 and gate.fewest() > 1, gate.met
     world.check(job, stack.ledger.get(run_id))
 
 
