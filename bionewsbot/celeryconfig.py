@@ -41,9 +41,9 @@ SWEEP_LOCK_SECONDS = 5
 """Life of the sweep's lock. kombu's 300 s would stop all sweeps for so long when the worker that
 holds it is killed; two sweeps at once do no harm."""
 
-GUARD_REDIS_TIMEOUT = 1.0
-"""Seconds that one Redis command may take of a worker that stops, and of what guards the Backend
-API (circuit breaker, limit of calls), which works alone after that."""
+IMPATIENT_REDIS_TIMEOUT = 1.0
+"""Seconds that one Redis command may take of what goes on without it: the guards of the Backend API
+(circuit breaker, limit of calls), and a worker that stops."""
 
 _REDIS_RETRIES = 6
 
@@ -173,9 +173,9 @@ def connect_beat_redis(settings: Settings) -> "Redis":
     )
 
 
-def connect_guard_redis(settings: Settings) -> "Redis":
-    """Return the client of what guards the Backend API, or stops; it gives up soon as well."""
-    options = _impatient_options(settings, GUARD_REDIS_TIMEOUT)
+def connect_impatient_redis(settings: Settings) -> "Redis":
+    """Return a client for what goes on without Redis; it gives up soon and never retries."""
+    options = _impatient_options(settings, IMPATIENT_REDIS_TIMEOUT)
     return Redis.from_url(settings.scheduler_redis_url, decode_responses=True, **options)
 
 

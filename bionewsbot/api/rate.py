@@ -17,7 +17,7 @@ from redis import RedisError
 
 from bionewsbot.api.call_window import LocalWindow, SharedWindow, Window
 from bionewsbot.api.redis_watch import RedisWatch
-from bionewsbot.celeryconfig import connect_guard_redis
+from bionewsbot.celeryconfig import connect_impatient_redis
 from bionewsbot.errors import RateLimited
 from bionewsbot.settings import Settings
 
@@ -83,7 +83,9 @@ class RateLimit:
         limit = settings.api_rate_limit
         if limit is None:
             return None
-        return cls(limit, SharedWindow(connect_guard_redis(settings), limit), is_urgent=is_urgent)
+        return cls(
+            limit, SharedWindow(connect_impatient_redis(settings), limit), is_urgent=is_urgent
+        )
 
     def enter(self, call: str, *, seconds: float) -> None:
         """Return as soon as the call may be made; `call` is how errors name it.

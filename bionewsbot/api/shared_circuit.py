@@ -18,7 +18,7 @@ from bionewsbot.api.circuit import (
     Limits,
     Tally,
 )
-from bionewsbot.celeryconfig import connect_guard_redis
+from bionewsbot.celeryconfig import connect_impatient_redis
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.settings import Settings
 
@@ -93,7 +93,7 @@ class SharedCircuit:
     def from_settings(cls, settings: Settings, *, by: str | None = None) -> Self:
         """Return the circuit as the settings want it; connects on first use."""
         limits = Limits.from_settings(settings)
-        return cls(connect_guard_redis(settings), limits, by=by)
+        return cls(connect_impatient_redis(settings), limits, by=by)
 
     def shut(self) -> None:
         """Close the connections to Redis."""

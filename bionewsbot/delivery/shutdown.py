@@ -23,7 +23,7 @@ from celery.worker.request import Request
 from redis import RedisError
 
 from bionewsbot import settings as settings_module
-from bionewsbot.celeryconfig import connect_guard_redis
+from bionewsbot.celeryconfig import connect_impatient_redis
 from bionewsbot.delivery.bounds import out_of_bounds
 from bionewsbot.errors import NewerMessage, NotARun
 from bionewsbot.runs.ledger import Ledger
@@ -118,8 +118,7 @@ class ShutdownStep(bootsteps.StartStopStep):
             logger.info("messages_handed_back", extra={"waiting": len(waiting)})
         if active and time.monotonic() < self._deadline:
             return
-        if active:
-            _let_go(active)
+        _let_go(active)
         for request in active:
             _hand_back(parent, request)
         if active:
@@ -151,7 +150,7 @@ def _let_go(requests: Iterable[Request]) -> None:
     settings = settings_module.current()
     try:
         # The ledger's own client tries for longer than there is time.
-        with connect_guard_redis(settings) as redis:
+        with connect_impatient_redis(settings) as redis:
             Ledger.from_settings(settings, redis).let_go(begun)
     except RedisError as error:
         logger.warning("items_not_let_go", extra={"error": str(error)})

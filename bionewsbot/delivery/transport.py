@@ -27,12 +27,49 @@ from bionewsbot.dead_letters.messages import record_element
 _TAKE = files(__package__).joinpath("take.lua").read_text(encoding="utf-8")
 
 
-class OurChannel(redis.Channel):
-    """A channel that makes its client once for each pool. Clients can be shared.
+class QoS(redis.QoS):
+    """What a channel has taken: a message whose work is done doesn't count against its limit."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._ending: set[str] = set()
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a message as taken."""
+        if delivery_tag == self.channel.noted:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
+
+    def end(self, tag: str) -> None:
+        """Take the work of the message with this delivery tag as done."""
+        # The event loop may have acknowledged it already: its callbacks have no order.
+        if tag in self._delivered and tag not in self._dirty:
+            self._ending.add(tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        self._ending.discard(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Drop a message, or put it back."""
+        super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
+        self._ending.discard(delivery_tag)
+
+    def can_consume(self) -> bool:
+        """Return whether one more may be taken."""
+        held = len(self._delivered) - len(self._dirty) - len(self._ending)
+        return not self.prefetch_count or held < self.prefetch_count
+
+
+class Channel(redis.Channel):
+    """A channel of a Redis server; makes its client once for each pool. Clients can be shared.
 
     The one that waits for messages has its own, which passes on only what is a message.
     """
 
+    QoS = QoS
     Message: Any
     _q_for_pri: Any
     _brpop_sent_at: Any
@@ -92,52 +129,8 @@ def _check(message: Any) -> None:
     itemgetter("exchange", "routing_key")(message.delivery_info)
 
 
-class QoS(redis.QoS):
-    """What a channel has taken: a message whose work is done doesn't count against its limit."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._ending: set[str] = set()
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message as taken."""
-        if delivery_tag == self.channel.noted:
-            virtual.QoS.append(self, message, delivery_tag)
-        else:
-            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
-
-    def end(self, tag: str) -> None:
-        """Take the work of the message with this delivery tag as done."""
-        # The event loop may have acknowledged it already: its callbacks have no order.
-        if tag in self._delivered and tag not in self._dirty:
-            self._ending.add(tag)
-
-    def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message."""
-        super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-        self._ending.discard(delivery_tag)
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Drop a message, or put it back."""
-        super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
-        self._ending.discard(delivery_tag)
-
-    def can_consume(self) -> bool:
-        """Return whether one more may be taken."""
-        held = len(self._delivered) - len(self._dirty) - len(self._ending)
-        return not self.prefetch_count or held < self.prefetch_count
-
-
-class Channel(OurChannel):
-    """A channel of a Redis server."""
-
-    QoS = QoS
-
-
-class SentinelChannel(OurChannel, redis.SentinelChannel):
+class SentinelChannel(Channel, redis.SentinelChannel):
     """A channel of the server that Sentinel names."""
-
-    QoS = QoS
 
 
 class Transport(redis.Transport):

@@ -91,21 +91,6 @@ class Gathered:
     section: str
 
 
-_INTERRUPTIONS = (
-    Ignore,
-    OperationalError,
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
-    exceptions.OutOfMemoryError,
-)
-"""What comes of a Redis that is away or can't work now: of anything else that it refuses, it would
-refuse it again."""
-
-_PASSING_REFUSALS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
-"""The same, where redis-py has no class for it."""
-
 Outcome = FanOut | Gathered | Mapping[str, int] | None
 """What a task returns: targets, or totals for the run's summary, or nothing."""
 
@@ -250,6 +235,22 @@ class RunTask(CheckedTask):
     def _give_up(self, address: Address, error: str, **details: str) -> None:
         _, ended = ledger().fail(address, error, message=message_of(self.request), **details)
         log_end(ledger(), address.run_id, ended)
+
+
+_INTERRUPTIONS = (
+    Ignore,
+    OperationalError,
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.OutOfMemoryError,
+)
+"""What comes of a Redis that is away or can't work now: of anything else that it refuses, it would
+refuse it again."""
+
+_PASSING_REFUSALS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+"""The same, where redis-py has no class for it."""
 
 
 def _is_interruption(error: Exception) -> bool:

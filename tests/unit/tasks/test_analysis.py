@@ -12,7 +12,7 @@ from celery import Celery
 from support import answers
 
 from bionewsbot import names
-from bionewsbot.api.client import MAX_WAIT, BackendClient
+from bionewsbot.api.client import BackendClient
 from bionewsbot.api.models import Analysis, NewAlert, NewInsight, StartedAnalysis, Stored
 from bionewsbot.companies import Company
 from bionewsbot.errors import (
@@ -325,77 +325,3 @@ def test_a_failed_analysis(backend: Mock, retryable: bool, error: type[Exception
     finally:
         task.pop_request()
     backend.store_insight.assert_not_called()
-
-
-class Time:
-    """A clock, and a sleep that moves it."""
-
-    def __init__(self, client: Mock, *, held: float) -> None:
-        """The backend holds each answer for `held` seconds, or for what it was asked."""
-        self.now = 1000.0
-        self.slept: list[float] = []
-        self.waits: list[float] = []
-        self._held = held
-        client.analysis.side_effect = self.answer
-        self.states = ["queued", "running", "running"]
-
-    def __call__(self) -> float:
-        return self.now
-
-    def answer(self, analysis_id: str, *, wait: float = 0) -> Analysis:
-        """Answer with the next state; the last one stays."""
-        self.waits.append(wait)
-        self.now += min(wait, self._held)
-        status = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        return ended(id=analysis_id, status=status)
-
-    def sleep(self, seconds: float) -> None:
-        """Move on."""
-        self.slept.append(seconds)
-        self.now += seconds
-
-
-def await_end(client: Mock, time: Time, seconds: float) -> Analysis:
-    """Wait `seconds` for analysis 42."""
-    return analysis.await_end(
-        client, "42", give_up_at=time.now + seconds, clock=time, sleep=time.sleep
-    )
-
-
-@pytest.mark.parametrize("status", ["succeeded", "partial", "failed"])
-def test_the_end_is_awaited_with_long_polls(backend: Mock, status: str) -> None:
-    """One after the other, without a pause where the backend did hold its answer."""
-    time = Time(backend, held=MAX_WAIT)
-    time.states = ["queued", "running"]
-    backend.analysis.side_effect = [
-        time.answer("42", wait=MAX_WAIT),
-        time.answer("42", wait=MAX_WAIT),
-        ended(status=status, error={"code": "x", "message": "", "retryable": True}),
-    ]
-    assert await_end(backend, time, 600).status == status
-    assert [call.kwargs["wait"] for call in backend.analysis.call_args_list] == [MAX_WAIT] * 3
-
-
-def test_a_backend_that_does_not_wait_is_not_flooded(backend: Mock) -> None:
-    """Polls that are answered at once are POLL_PAUSE apart."""
-    time = Time(backend, held=0.25)
-    time.states = ["running", "running", "running", "succeeded"]
-    await_end(backend, time, 600)
-    assert time.slept == [analysis.POLL_PAUSE - 0.25] * 3
-
-
-def test_the_wait_has_an_end(backend: Mock) -> None:
-    """It is given up at its time, not a long poll later, and may be tried again."""
-    time = Time(backend, held=MAX_WAIT)
-    with pytest.raises(BackendUnavailable, match="analysis 42 is still running"):
-        await_end(backend, time, 60)
-    assert time.waits == [25, 25, 10]
-    assert time.now == 1060
-
-
-def test_a_wait_that_is_over_asks_once(backend: Mock) -> None:
-    """A task that comes late still takes an analysis that has ended."""
-    time = Time(backend, held=MAX_WAIT)
-    time.states = ["succeeded"]
-    assert await_end(backend, time, -5).status == "succeeded"
-    assert time.waits == [0]
