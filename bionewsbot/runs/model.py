@@ -219,6 +219,8 @@ class Suspect:
     address: Address
     message: Message
     task_id: str | None
+    sent_at: float | None
+    """When the message with that id was sent, in the ledger's time."""
     sends: int
     deaths: int
     """How often it was begun by a worker that was not heard of again."""

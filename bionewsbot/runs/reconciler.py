@@ -17,7 +17,7 @@ from redis import RedisError
 
 from bionewsbot import settings as settings_module
 from bionewsbot.names import KEY_PREFIX
-from bionewsbot.runs.broker import waiting_task_ids
+from bionewsbot.runs.broker import next_waiting, waiting_task_ids
 from bionewsbot.runs.dispatch import can_send, send_all
 from bionewsbot.runs.ending import log_end
 from bionewsbot.runs.heartbeat import BEATS_PER_LEASE
@@ -73,17 +73,37 @@ def _start_by(suspect: Suspect) -> float | None:
     return None if suspect.address.target != JOB or suspect.begun else suspect.start_by
 
 
+def _not_missed_yet(
+    app: Celery, ledger: Ledger, queue: str, suspects: list[Suspect]
+) -> set[Address]:
+    following = next_waiting(app, queue)
+    since = ledger.sent_at(*following) if following else None
+    # What was sent after the message that the queue gives next has not had its turn, whether it is
+    # there or not. Reading 20,000 messages was measured to take 0.3 to 0.6 s of a worker's time.
+    doubtful = {
+        suspect.address: suspect.task_id
+        for suspect in suspects
+        if suspect.begun or not (since and suspect.sent_at and suspect.sent_at > since)
+    }
+    wanted = {task_id for task_id in doubtful.values() if task_id}
+    waiting = waiting_task_ids(app, queue, wanted) if wanted else set()
+    return {
+        suspect.address
+        for suspect in suspects
+        if suspect.address not in doubtful or suspect.task_id in waiting
+    }
+
+
 def _reconcile_queue(app: Celery, ledger: Ledger, queue: str, suspects: list[Suspect]) -> int:
-    waiting = waiting_task_ids(app, queue)
-    later = [suspect.address for suspect in suspects if suspect.task_id in waiting]
+    later = _not_missed_yet(app, ledger, queue, suspects)
     again: list[tuple[Address, Message, datetime | None]] = []
     sends: dict[Address, dict[str, Any]] = {}
     for suspect in suspects:
-        if suspect.task_id in waiting:
+        if suspect.address in later:
             continue
         address = suspect.address
         if not can_send(app, address, suspect.message):
-            later.append(address)
+            later.add(address)
             continue
         fields = {"run_id": address.run_id, "target": address.target, "sends": suspect.sends}
         # The death that made it a suspect now is counted only when it is sent again.

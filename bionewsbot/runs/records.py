@@ -24,6 +24,7 @@ def suspect_of(row: Mapping[str, Any]) -> Suspect:
         address=Address(row["run_id"], row["target"], int(row["generation"])),
         message=message_of(row["target"], row),
         task_id=row.get("task_id"),
+        sent_at=row.get("sent_at"),
         sends=int(row["sends"]),
         deaths=int(row.get("deaths", 0)),
         begun="begun_at" in row,

@@ -33,6 +33,15 @@ class LedgerSupervision(LedgerScript):
         """Return up to `limit` items whose lease ran out; settled ones are cleared on the way."""
         return [suspect_of(row) for row in json.loads(self._call("suspects", "", limit=limit))]
 
+    def sent_at(self, address: Address, task_id: str) -> float | None:
+        """Return when the message with this task id was sent to an item; None if another one was.
+
+        A message that waits for its next attempt keeps the id and the time of the first.
+        """
+        text = self._redis.hget(key_of("items", address.run_id), address.target)
+        row = json.loads(cast(str | None, text) or "{}")
+        return row.get("sent_at") if row.get("task_id") == task_id else None
+
     def call_up(self, slots: int, limit: int) -> list[Suspect]:
         """Give free slots of `slots` to up to `limit` items that are first in line; return them."""
         argument = {"slots": slots_argument(slots), "limit": limit, "lease": self._queued_lease}

@@ -67,6 +67,8 @@ function operations.fan_out()
     if arg.final then
       redis.call('HSET', run, 'final', 'waiting')
       store_item(FINAL, unsent_item(arg.final, own))
+      -- Left by a generation that was cancelled at its end.
+      redis.call('ZREM', leases, lease_name(FINAL))
     end
   end
   local flat = redis.call('HGETALL', items)

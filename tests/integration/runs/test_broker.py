@@ -6,7 +6,7 @@ from support.apps import Broker, send
 from support.ledgers import OCCURRENCE, message
 
 from bionewsbot.runs import broker as broker_module
-from bionewsbot.runs.broker import waiting_task_ids
+from bionewsbot.runs.broker import next_waiting, waiting_task_ids
 from bionewsbot.runs.model import Address
 
 
@@ -17,14 +17,15 @@ def put(app: Celery, count: int) -> set[str]:
 
 def test_an_empty_queue(app: Celery) -> None:
     """Nothing waits, and nothing is declared or taken by looking."""
-    assert waiting_task_ids(app, "default") == set()
+    assert waiting_task_ids(app, "default", {"one"}) == set()
+    assert next_waiting(app, "default") is None
 
 
 def test_all_that_waits_is_found_and_stays(app: Celery, broker: Broker) -> None:
     """In one queue, not in the others."""
     sent = put(app, 3)
-    assert waiting_task_ids(app, "default") == sent
-    assert waiting_task_ids(app, "high") == set()
+    assert waiting_task_ids(app, "default", sent | {"another"}) == sent
+    assert waiting_task_ids(app, "high", sent) == set()
     assert len(broker.messages("default")) == 3
 
 
@@ -34,14 +35,14 @@ def test_a_long_queue_is_read_in_pages(app: Celery, monkeypatch: pytest.MonkeyPa
     sent: set[str] = set()
     for count in (1, 1, 1):
         sent |= put(app, count)
-        assert waiting_task_ids(app, "default") == sent
+        assert waiting_task_ids(app, "default", sent | {"another"}) == sent
 
 
 def test_messages_of_other_priorities_are_found(app: Celery, broker: Broker) -> None:
     """kombu keeps them in lists of their own beside the queue's."""
     app.send_task("x", queue="default", priority=6, task_id="six")
     assert broker.redis.llen("default") == 0
-    assert waiting_task_ids(app, "default") == {"six"}
+    assert waiting_task_ids(app, "default", {"six"}) == {"six"}
 
 
 @pytest.mark.parametrize("text", ["garbage", "[]", "{}", '{"headers": null}', "7"])
@@ -49,4 +50,21 @@ def test_what_is_no_task_message_is_passed_over(app: Celery, broker: Broker, tex
     """A stranger's message hides none of ours."""
     sent = put(app, 1)
     broker.redis.lpush("default", text)
-    assert sent <= waiting_task_ids(app, "default")
+    assert waiting_task_ids(app, "default", sent) == sent
+
+
+@pytest.mark.parametrize("text", ["garbage", "[]", "{}", '{"headers": null}', "7"])
+def test_a_stranger_that_comes_next_is_not_known(app: Celery, broker: Broker, text: str) -> None:
+    """No more than a run of a later version."""
+    put(app, 1)
+    broker.redis.rpush("default", text)
+    assert next_waiting(app, "default") is None
+
+
+def test_what_has_waited_longest_comes_next(app: Celery, broker: Broker) -> None:
+    """With its place in the ledger; it stays where it is."""
+    put(app, 2)
+    found = next_waiting(app, "default")
+    assert found is not None and found[0] == Address(OCCURRENCE.run_id, "0", 1)
+    assert [message["headers"]["id"] for message in broker.messages("default")][0] == found[1]
+    assert len(broker.messages("default")) == 2

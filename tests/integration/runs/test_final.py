@@ -59,6 +59,18 @@ def test_it_is_due_when_the_last_target_has_ended(
     assert (run.targets, dict(run.totals)) == (2, {"insights": 2, "reports": 1})
 
 
+def test_a_generation_cut_short_at_its_end_hurries_not_the_next(book: LedgerUnderTest) -> None:
+    """Whose final item waits for its own targets."""
+    at = start(book, "A")
+    book.ledger.finish(at["A"], {})
+    book.ledger.cancel(RUN_ID, "by hand")
+    job = book.open(again=True)
+    book.begin(job, "job")
+    book.ledger.fan_out(job, [message("A")], LAST)
+    book.clock.advance(1)
+    assert due(book) == []
+
+
 def test_it_starts_at_once_where_there_is_no_target(book: LedgerUnderTest) -> None:
     """An empty portfolio has a report too."""
     at = start(book)
