@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 MAX_SUSPECTS = 5000
 """Items looked at in one pass, so that a pass over the largest run takes a second or two."""
 
+BATCH = 250
+"""Items looked at in one step, for which Redis was measured to take 10 to 20 ms: others wait no longer
+than that."""
+
 Chore = Callable[[Celery, Ledger], object]
 
 _LOCK = f"{KEY_PREFIX}reconciler"
@@ -50,9 +54,19 @@ def reconcile(app: Celery, ledger: Ledger) -> int:
         if status:
             logger.error("run_overdue", extra={"run_id": run_id})
             log_end(ledger, run_id, status)
+    sent = 0
+    for _ in range(MAX_SUSPECTS // BATCH):
+        suspects = ledger.suspects(BATCH)
+        sent += _reconcile_batch(app, ledger, suspects)
+        if len(suspects) < BATCH:
+            break
+    return sent
+
+
+def _reconcile_batch(app: Celery, ledger: Ledger, suspects: list[Suspect]) -> int:
     by_queue: dict[str, list[Suspect]] = defaultdict(list)
     now = ledger.now()
-    for suspect in ledger.suspects(MAX_SUSPECTS):
+    for suspect in suspects:
         if not _missed(ledger, suspect, now):
             by_queue[suspect.message.queue].append(suspect)
     return sum(_reconcile_queue(app, ledger, queue, by_queue[queue]) for queue in by_queue)

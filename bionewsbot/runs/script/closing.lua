@@ -20,15 +20,20 @@ end
 
 -- Items whose lease ran out, for the reconciler; those that are settled are cleared on the way.
 function operations.suspects()
-  local found = {}
-  for _, name in ipairs(redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, arg.limit)) do
-    local item, target = look_at(name)
-    if item then
-      table.insert(found, to_send(item, target))
-    else
-      redis.call('ZREM', leases, name)
+  local found, names, cleared = {}, nil, 0
+  repeat
+    names = redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE',
+                       'LIMIT', #found, arg.limit - #found)
+    for _, name in ipairs(names) do
+      local item, target = look_at(name)
+      if item then
+        table.insert(found, to_send(item, target))
+      else
+        redis.call('ZREM', leases, name)
+        cleared = cleared + 1
+      end
     end
-  end
+  until #names == 0 or #found == arg.limit or cleared >= arg.clear
   return #found > 0 and cjson.encode(found) or '[]'
 end
 

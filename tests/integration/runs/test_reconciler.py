@@ -10,7 +10,7 @@ from support.apps import Broker, contents, send
 from support.ledgers import DEADLINE, LEASE, OCCURRENCE, LedgerUnderTest, message, new_run
 from support.polling import wait_until
 
-from bionewsbot.runs import reconciler
+from bionewsbot.runs import reconciler, supervision
 from bionewsbot.runs.dispatch import fan_out, send_all, start_run
 from bionewsbot.runs.ledger import MAX_DEATHS, Verdict
 from bionewsbot.runs.model import JOB, Address, Item
@@ -166,6 +166,38 @@ def test_what_a_dead_worker_had_is_sent_again_however_late_it_was_sent(
     book.clock.advance(LEASE + 1)
     assert reconcile(app, book.ledger) == 1
     assert Address.from_headers(broker.messages("low")[-1]["headers"]).target == "3"
+
+
+def test_many_are_looked_at_in_batches(
+    app: Celery,
+    book: LedgerUnderTest,
+    broker: Broker,
+    backlog: Address,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All in one pass, up to a number; the rest in the next one."""
+    monkeypatch.setattr(reconciler, "BATCH", 2)
+    monkeypatch.setattr(reconciler, "MAX_SUSPECTS", 3)
+    for number in range(4):
+        broker.redis.zadd("bionewsbot:leases", {f"{RUN_ID}|GONE-{number}": 0})
+    broker.redis.delete("low")
+    assert reconcile(app, book.ledger) == 2
+    monkeypatch.setattr(reconciler, "MAX_SUSPECTS", 6)
+    broker.redis.delete("low")
+    book.clock.advance(QUEUED)
+    assert reconcile(app, book.ledger) == 4
+    assert len(broker.messages("low")) == 4
+
+
+def test_settled_leases_are_cleared_a_part_at_a_time(
+    book: LedgerUnderTest, backlog: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hide no other until there are too many for one step."""
+    monkeypatch.setattr(supervision, "CLEAR", 3)
+    gone = {f"{RUN_ID}|GONE-{number}": 0 for number in range(7)}
+    book.redis.zadd("bionewsbot:leases", gone)
+    assert [len(book.ledger.suspects(2)) for _ in range(3)] == [0, 1, 2]
+    assert book.redis.zcard("bionewsbot:leases") == 4
 
 
 def test_what_has_no_queue_any_more_stops_nothing_else(
