@@ -30,8 +30,7 @@ MAX_SUSPECTS = 5000
 """Items looked at in one pass, so that a pass over the largest run takes a second or two."""
 
 BATCH = 250
-"""Items looked at in one step, for which Redis was measured to take 10 to 20 ms: others wait no longer
-than that."""
+"""Items looked at in one step: 10 to 20 ms of Redis' time, measured, for which others wait."""
 
 Chore = Callable[[Celery, Ledger], object]
 
