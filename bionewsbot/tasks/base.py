@@ -256,8 +256,13 @@ _PASSING_REFUSALS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 def _is_interruption(error: Exception) -> bool:
     if isinstance(error, Reject):
         return bool(error.requeue)
-    if isinstance(error, exceptions.ResponseError) and str(error).startswith(_PASSING_REFUSALS):
-        return True
+    cause: BaseException = error
+    if isinstance(error, OperationalError):
+        # kombu has this one name for all that goes wrong on the way to the broker.
+        while cause.__cause__:
+            cause = cause.__cause__
+    if isinstance(cause, exceptions.ResponseError):
+        return isinstance(cause, _INTERRUPTIONS) or str(cause).startswith(_PASSING_REFUSALS)
     return isinstance(error, _INTERRUPTIONS)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from celery import Celery
-from support.apps import Lines
+from support.apps import Broker, Lines
 from support.ledgers import OCCURRENCE, new_run
 
 from bionewsbot.dead_letters.letters import Letter, Letters
 from bionewsbot.names import KEY_PREFIX
 from bionewsbot.runs.ledger import ledger
-from bionewsbot.tasks.base import Gathered, Outcome, RunTask
+from bionewsbot.runs.model import Message
+from bionewsbot.tasks.base import FanOut, Gathered, Outcome, RunTask
 
 RUN_ID = OCCURRENCE.run_id
 
@@ -52,6 +53,14 @@ def test_a_command_that_would_be_refused_each_time(
     assert letter.last.why == "the error is permanent"
     assert ledger().get(RUN_ID).status == "failed"
     assert "task_failed" in [line["event"] for line in log_lines()]
+
+
+def test_a_broker_that_would_refuse_each_time(app: Celery, broker: Broker) -> None:
+    """What a queue that is no list can't take is no broker that is away."""
+    broker.redis.set("low", "no list")
+    letter = given_up(app, lambda: FanOut((Message("A", "tests.target", "low", {}),)))
+    assert "WRONGTYPE" in str(letter.last.error)
+    assert letter.last.why == "the error is permanent"
 
 
 def test_an_end_that_the_ledger_cant_take(app: Celery) -> None:

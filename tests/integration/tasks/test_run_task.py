@@ -223,6 +223,12 @@ def test_what_there_is_nothing_to_do_for_is_dropped(
     assert (line["event"], line["why"], line["task_id"]) == ("task_dropped", why, "t1")
 
 
+def caused(error: Exception, cause: Exception) -> Exception:
+    """Return an error that came of another one."""
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -236,6 +242,8 @@ def test_what_there_is_nothing_to_do_for_is_dropped(
         redis.ResponseError("NOREPLICAS not enough of them"),
         redis.ResponseError("BUSY with a script"),
         OperationalError("gone"),
+        caused(OperationalError("the broker"), OutOfMemoryError("command not allowed")),
+        caused(OperationalError("a replica"), ReadOnlyError("it is one")),
         Reject("gone", requeue=True),
         Ignore("gone"),
     ],
@@ -252,7 +260,7 @@ def test_an_interruption_leaves_the_item_open(app: Celery, log: Lines, error: Ex
     assert ledger().get(RUN_ID).status == "running"
     assert events(log()) == ["task_started", "task_interrupted"]
     later = Ledger(
-        ledger()._redis, retention_days=1, lease_seconds=3, clock=lambda: ledger_now() + 4
+        ledger()._redis, retention_days=1, lease_seconds=3, clock=lambda: ledger().now() + 4
     )
     assert [suspect.address.target for suspect in later.suspects(10)] == [JOB]
 
@@ -268,11 +276,6 @@ def test_a_rejected_message_is_a_dead_letter(app: Celery, log: Lines) -> None:
     assert "not for me" in str(letter.last.error)
     assert ledger().get(RUN_ID).status == "failed"
     assert events(log()) == ["task_started", "task_failed", "run_ended"]
-
-
-def ledger_now() -> float:
-    """Return Redis' own time."""
-    return ledger().now()
 
 
 def test_redis_lost_at_the_end_leaves_the_item_open(
