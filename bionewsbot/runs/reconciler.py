@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from kombu.exceptions import OperationalError
-from redis import RedisError
+from redis import RedisError, ResponseError
 
 from bionewsbot import settings as settings_module
 from bionewsbot.names import KEY_PREFIX
@@ -68,7 +68,15 @@ def _reconcile_batch(app: Celery, ledger: Ledger, suspects: list[Suspect]) -> in
     for suspect in suspects:
         if not _missed(ledger, suspect, now):
             by_queue[suspect.message.queue].append(suspect)
-    return sum(_reconcile_queue(app, ledger, queue, by_queue[queue]) for queue in by_queue)
+    sent = 0
+    for queue, missing in by_queue.items():
+        try:
+            sent += _reconcile_queue(app, ledger, queue, missing)
+        except ResponseError as error:
+            # Its key is no list, say: what else is missing doesn't wait for that.
+            logger.error("queue_refuses", extra={"queue": queue, "error": str(error)})
+            ledger.postpone([suspect.address for suspect in missing])
+    return sent
 
 
 def _missed(ledger: Ledger, suspect: Suspect, now: float) -> bool:

@@ -129,6 +129,30 @@ def test_what_has_no_queue_any_more_stops_nothing_else(
     assert book.ledger.get(RUN_ID).status == "failed"
 
 
+def test_a_queue_that_is_no_list_stops_nothing_else(
+    app: Celery,
+    book: LedgerUnderTest,
+    broker: Broker,
+    job: Address,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is told, and looked at again later; what the other queues lost is sent again."""
+    book.begin(job, broker.lose("default")["headers"]["id"])
+    fan_out(app, book.ledger, job, [message("A", "low"), message("B", "high")])
+    book.ledger.finish(job, {})
+    broker.lose("high")
+    broker.redis.set("low", "no list")
+    book.clock.advance(QUEUED)
+    assert reconcile(app, book.ledger) == 1
+    assert reconcile(app, book.ledger) == 0
+    (told,) = [record for record in caplog.records if record.message == "queue_refuses"]
+    assert vars(told)["queue"] == "low" and "WRONGTYPE" in vars(told)["error"]
+    broker.redis.delete("low")
+    broker.lose("high")
+    book.clock.advance(QUEUED)
+    assert reconcile(app, book.ledger) == 2
+
+
 def test_the_work_of_a_dead_worker_is_sent_again(
     app: Celery, book: LedgerUnderTest, broker: Broker, job: Address
 ) -> None:
