@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from click.testing import CliRunner, Result
+from support.polling import keep_off_the_hour
 from support.redis_server import RedisServer
 
 from bionewsbot.cli.redbeat import redbeat
@@ -101,6 +102,7 @@ def console(
     app: Celery, configured: pytest.MonkeyPatch, clean_redis: RedisServer, tmp_path: Path
 ) -> Iterator[Console]:
     """Commands on an empty Redis; the timetable is TIMETABLE."""
+    keep_off_the_hour()
     (tmp_path / "beat_schedule.py").write_text(TIMETABLE, encoding="utf-8")
     console = Console(app, clean_redis, tmp_path)
     yield console

@@ -26,3 +26,8 @@ def wait_until(condition: Callable[[], T], what: str, *, seconds: float = PATIEN
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(POLL_INTERVAL)
+
+
+def keep_off_the_hour() -> None:
+    """Wait where a full hour is near: what comes due then would do so in the middle of a test."""
+    wait_until(lambda: time.time() % 3600 < 3600 - PATIENCE / 2, "the full hour is past")

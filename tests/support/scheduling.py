@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +17,7 @@ from celery.schedules import schedule as interval
 from redbeat import RedBeatSchedulerEntry
 from redbeat.schedulers import get_redis
 from redis import Redis
-from support.polling import PATIENCE, wait_until
+from support.polling import keep_off_the_hour, wait_until
 from support.redis_server import RedisServer
 
 from bionewsbot import celeryconfig, names
@@ -200,8 +199,7 @@ def schedule(
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Schedule]:
     """An empty schedule, and a timetable for the first beat."""
-    # What the timetable has comes due at a full hour: not in the middle of a test.
-    wait_until(lambda: time.time() % 3600 < 3600 - PATIENCE / 2, "no full hour is near")
+    keep_off_the_hour()
     caplog.set_level(logging.INFO, logger="bionewsbot")
     # A test that a busy machine holds up is neither cut off from Redis nor loses its lock.
     configured.setattr(celeryconfig, "BEAT_REDIS_TIMEOUT", 30.0)
