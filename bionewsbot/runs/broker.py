@@ -14,8 +14,8 @@ PAGE = 1000
 """Messages read in one command: about 1 MB, a few milliseconds of Redis' time."""
 
 
-def next_waiting(app: Celery, queue: str) -> tuple[Address, str] | None:
-    """Return address and task id of what a queue gives next; None if that isn't known.
+def next_waiting(app: Celery, queue: str) -> Address | None:
+    """Return the address of the message that a queue gives next; None if that isn't known.
 
     Of those without a priority, which all of a run are. Raises as `waiting_task_ids` does.
     """
@@ -23,8 +23,7 @@ def next_waiting(app: Celery, queue: str) -> tuple[Address, str] | None:
         channel = connection.default_channel
         text = channel.client.lindex(channel._q_for_pri(queue, 0), -1)
     try:
-        headers = json.loads(text or "null")["headers"]
-        return Address.from_headers(headers), str(headers["id"])
+        return Address.from_headers(json.loads(text or "null")["headers"])
     except (ValueError, KeyError, TypeError, NotARun, NewerMessage):
         return None
 

@@ -40,14 +40,14 @@ class LedgerSupervision(LedgerScript):
         rows = json.loads(self._call("suspects", "", limit=limit, clear=CLEAR))
         return [suspect_of(row) for row in rows]
 
-    def sent_at(self, address: Address, task_id: str) -> float | None:
-        """Return when the message with this task id was sent to an item; None if another one was.
+    def sent_at(self, address: Address) -> float | None:
+        """Return when an item was sent last; None if it wasn't or the ledger doesn't know it.
 
-        A message that waits for its next attempt keeps the id and the time of the first.
+        A message that waits for its next attempt counts as sent when the first one was.
         """
         text = self._redis.hget(key_of("items", address.run_id), address.target)
-        row = json.loads(cast(str | None, text) or "{}")
-        return row.get("sent_at") if row.get("task_id") == task_id else None
+        sent_at: float | None = json.loads(cast(str | None, text) or "{}").get("sent_at")
+        return sent_at
 
     def call_up(self, slots: int, limit: int) -> list[Suspect]:
         """Give free slots of `slots` to up to `limit` items that are first in line; return them."""

@@ -65,10 +65,7 @@ function operations.fan_out()
       lease(target.target, arg.lease)
     end
     if arg.final then
-      redis.call('HSET', run, 'final', 'waiting')
-      store_item(FINAL, unsent_item(arg.final, own))
-      -- Left by a generation that was cancelled at its end.
-      redis.call('ZREM', leases, lease_name(FINAL))
+      hold_final(unsent_item(arg.final, own))
     end
   end
   local flat = redis.call('HGETALL', items)

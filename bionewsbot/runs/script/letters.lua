@@ -52,9 +52,7 @@ local function repeat_final(generation)
   local item = load_item(FINAL)
   if item then
     add_totals(item.totals or {}, -1)
-    store_item(FINAL, unsent_item(item, generation))
-    redis.call('ZREM', leases, lease_name(FINAL))
-    redis.call('HSET', run, 'final', 'waiting')
+    hold_final(unsent_item(item, generation))
   end
 end
 

@@ -49,6 +49,14 @@ local function lease(target, seconds)
   redis.call('ZADD', leases, now + seconds, lease_name(target))
 end
 
+-- The final item waits for all others; a lease that a generation cut short at its end has left would
+-- have it sent before.
+local function hold_final(item)
+  store_item(FINAL, item)
+  redis.call('ZREM', leases, lease_name(FINAL))
+  redis.call('HSET', run, 'final', 'waiting')
+end
+
 local function add_totals(totals, sign)
   local sums = cjson.decode(field('totals'))
   for name, value in pairs(totals) do
