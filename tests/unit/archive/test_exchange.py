@@ -1,5 +1,6 @@
 """Records move between backend and archive, through deaths at every step."""
 
+import gzip
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -118,6 +119,21 @@ def test_a_part_that_is_corrupt_deletes_nothing(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(ArchiveCorrupt, match=path.name):
+        stage.hand_over(3)
+    assert stage.shelf.records == stage.all
+
+
+def test_a_part_whose_records_are_others_deletes_nothing(tmp_path: Path) -> None:
+    """However well formed and however many: only its sum in the manifest tells."""
+    stage = Stage(tmp_path, 3)
+    stage.hand_over(3)
+    (tmp_path / COLLECTION / "00000001.kept").unlink()
+    stage.shelf.records = dict(stage.all)
+    (path,) = tmp_path.rglob("*.gz")
+    path.write_bytes(
+        gzip.compress(gzip.decompress(path.read_bytes()).replace(b"i000001", b"i009999"))
+    )
+    with pytest.raises(ArchiveCorrupt, match="its content is not what its manifest says"):
         stage.hand_over(3)
     assert stage.shelf.records == stage.all
 
